@@ -1,0 +1,93 @@
+"""Files that survive a crash and that only their owner can read.
+
+Writing is: a temporary file beside the target, fsync, `os.replace`. A reader sees the old content or the new one,
+never half. Read-modify-write goes through `locked`, which other processes of the same user respect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+FOLDER_MODE = 0o700
+FILE_MODE = 0o600
+_TEMP_PREFIX = ".nbllm-tmp-"
+_STALE_AFTER_S = 3600
+
+
+def make_private_folder(folder: Path) -> Path:
+    """Create `folder` (and its parents) with mode 0700; an existing one is left as it is.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    if not folder.is_dir():
+        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        with contextlib.suppress(OSError):  # some network file systems know no modes
+            folder.chmod(FOLDER_MODE)
+    return folder
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace `path` by `content` with mode 0600, all or nothing. Follows a symbolic link to the real file.
+
+    Raises:
+        OSError: Nothing was changed.
+    """
+    target = Path(os.path.realpath(path))
+    make_private_folder(target.parent)
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(prefix=_TEMP_PREFIX, dir=target.parent)  # mkstemp creates with 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, target)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def sweep_temporaries(folder: Path) -> int:
+    """Remove temporary files of ours that a killed process left more than an hour ago; how many."""
+    removed = 0
+    for path in folder.glob(_TEMP_PREFIX + "*"):
+        with contextlib.suppress(OSError):
+            if time.time() - path.stat().st_mtime > _STALE_AFTER_S:
+                path.unlink()
+                removed += 1
+    return removed
+
+
+def is_private(path: Path) -> bool:
+    """Whether nobody but the owner can read `path`. False on file systems that ignore modes."""
+    return not stat.S_IMODE(path.stat().st_mode) & 0o077
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, timeout_s: float = 10.0) -> Iterator[None]:
+    """Hold the lock that belongs to `path` (a file `path.lock` beside it), across processes.
+
+    Raises:
+        TimeoutError: Another process kept it for longer than `timeout_s`.
+        OSError: The lock file cannot be created.
+    """
+    import filelock  # noqa: PLC0415  (40 ms, and only writers need it)
+
+    make_private_folder(path.parent)
+    lock = filelock.FileLock(f"{path}.lock", timeout=timeout_s, mode=FILE_MODE)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise TimeoutError(f"{path} is locked by another process") from None
+    try:
+        yield
+    finally:
+        lock.release()

@@ -1,0 +1,212 @@
+"""What a provider's row says, and what is known of a model. Data only; no network, no key."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+KINDS = ("openai", "anthropic", "gemini", "ollama", "url", "demo")
+"""Wire formats that come with nbllm; the entry-point group `nbllm.adapters` adds others."""
+
+AUTH_SCHEMES: Mapping[str, str | None] = {
+    "bearer": "Authorization: Bearer {key}",
+    "x-api-key": "x-api-key: {key}",
+    "x-goog-api-key": "x-goog-api-key: {key}",
+    "api-key": "api-key: {key}",
+    "none": None,
+}
+"""Names that `auth` takes, and the header each stands for. Anything else is a header template of its own."""
+
+Status = Literal["live", "unverified", "retired", "unsupported"]
+
+_ID = re.compile(r"[a-z0-9][a-z0-9-]*")
+_TEMPLATE = re.compile(r"[A-Za-z0-9-]+: [^\r\n]*\{key\}[^\r\n{}]*")
+
+
+class _Row(BaseModel):
+    # hide_input_in_errors: a value typed into the wrong field may be a key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class RateLimit(_Row):
+    """What the provider allows; None: no limit known."""
+
+    requests_per_minute: int | None = Field(default=None, gt=0)
+    tokens_per_minute: int | None = Field(default=None, gt=0)
+    concurrency: int | None = Field(default=None, gt=0)
+
+
+class Timeouts(_Row):
+    """Seconds. There is no limit on the whole of a stream."""
+
+    connect_s: float = Field(default=8.0, gt=0)
+    first_token_s: float = Field(default=60.0, gt=0)
+    between_tokens_s: float = Field(default=60.0, gt=0)
+
+
+class Quirk(_Row):
+    """A way in which a server departs from its wire format, and how that is known."""
+
+    value: Any
+    source: str
+    """Page, recording or test that shows it."""
+    date: str
+    """When it was seen, YYYY-MM-DD."""
+
+
+class Listing(_Row):
+    """How the model listing is shaped. Field names may be nested (`a.b`) or alternatives (`a | b`)."""
+
+    path: str = "data[]"
+    """Where the rows are: `data[]`, `models[]`, `[]` (a list at the top) or `{}` (an object keyed by id)."""
+    id: str = "id"
+    name: str | None = None
+    context: str | None = None
+    max_input: str | None = None
+    max_output: str | None = None
+    input_modalities: str | None = None
+    output_modalities: str | None = None
+    features: str | None = None
+    created: str | None = None
+    input_price: str | None = None
+    output_price: str | None = None
+    cached_input_price: str | None = None
+    cache_write_price: str | None = None
+    price_unit: str | None = None
+    """`usd_per_token`, `usd_per_mtok`, `1e-4_usd_per_mtok`, or the name of the field that says it."""
+    join_url: str | None = None
+    """A second listing that adds facts."""
+    join_on: str | None = None
+    """`ours = theirs`: the fields that must be equal."""
+
+
+class ModelRow(_Row):
+    """A model added by hand."""
+
+    id: str = Field(min_length=1)
+    name: str | None = None
+    context: int | None = Field(default=None, gt=0)
+    max_output: int | None = Field(default=None, gt=0)
+    input_price: float | None = Field(default=None, ge=0)
+    """USD per million tokens."""
+    output_price: float | None = Field(default=None, ge=0)
+
+
+class ProviderConfig(_Row):
+    """One provider: the row of `providers.toml`, of `config.toml`, of an entry point."""
+
+    id: str
+    name: str = ""
+    kind: str = "openai"
+    base_url: str = ""
+    """openai and gemini: with the version path; anthropic and ollama: the bare origin. No slash at the end."""
+    models_url: str | None = None
+    """Where the listing is, when it is not where the kind has it."""
+    env: tuple[str, ...] = ()
+    """Variables that may hold the key, most common first."""
+    base_url_env: tuple[str, ...] = ()
+    auth: str = "bearer"
+    """A name of `AUTH_SCHEMES` or a header template such as `Authorization: Api-Key {key}`."""
+    key_optional: bool = False
+    """True for servers that want a key only when they were started with one."""
+    headers: Mapping[str, str] = Field(default_factory=dict)
+    params: Mapping[str, Any] = Field(default_factory=dict)
+    """Parameters sent with each chat unless the call sets them."""
+    extra_body: Mapping[str, Any] = Field(default_factory=dict)
+    listing: Listing = Field(default_factory=Listing)
+    models: tuple[ModelRow, ...] = ()
+    rate_limit: RateLimit = Field(default_factory=RateLimit)
+    timeout: Timeouts = Field(default_factory=Timeouts)
+    quirks: Mapping[str, Quirk] = Field(default_factory=dict)
+    doc: str | None = None
+    status: Status = "live"
+    note: str | None = None
+    """A sentence for people: why it is retired, what is special."""
+    enabled: bool = True
+    confirmed_http: bool = False
+    """The user agreed to plain http to a host that is not this machine."""
+    gguf: str | None = None
+    """A model file that nbllm serves itself, as a child process (extra `local`)."""
+    local: bool = False
+    """A server on this machine."""
+
+    @field_validator("id")
+    @classmethod
+    def _id_is_plain(cls, value: str) -> str:
+        if not _ID.fullmatch(value):
+            raise ValueError("an id is made of a-z, 0-9 and -, and starts with a letter or digit")
+        return value
+
+    @field_validator("auth")
+    @classmethod
+    def _auth_is_known(cls, value: str) -> str:
+        if value not in AUTH_SCHEMES and not _TEMPLATE.fullmatch(value):
+            raise ValueError(f"auth is one of {', '.join(AUTH_SCHEMES)} or a template 'Header-Name: ... {{key}}'")
+        return value
+
+    @field_validator("models", mode="before")
+    @classmethod
+    def _models_may_be_ids(cls, value: Any) -> Any:
+        if isinstance(value, (list, tuple)):
+            return [{"id": m} if isinstance(m, str) else m for m in value]
+        return value
+
+    @property
+    def title(self) -> str:
+        """The name for people."""
+        return self.name or self.id
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether nothing can be asked without a key."""
+        return self.auth != "none" and not self.key_optional
+
+    def quirk(self, name: str, default: Any = None) -> Any:
+        """The value of a quirk."""
+        found = self.quirks.get(name)
+        return default if found is None else found.value
+
+
+def env_id(provider: str) -> str:
+    """The id as it stands in variables: `z-ai` is `Z_AI`, `302ai` is `LLM_302AI`."""
+    upper = provider.upper().replace("-", "_")
+    return f"LLM_{upper}" if upper[:1].isdigit() else upper
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What is known of one model of one provider. None: not known."""
+
+    provider: str
+    id: str
+    name: str | None = None
+    type: str | None = None
+    """`chat`, `embedding`, `image`, ... as the provider says."""
+    context: int | None = None
+    """Tokens of prompt and answer together."""
+    max_input: int | None = None
+    max_output: int | None = None
+    input_price: float | None = None
+    """USD per million tokens, as all prices."""
+    output_price: float | None = None
+    cached_input_price: float | None = None
+    cache_write_price: float | None = None
+    input_modalities: tuple[str, ...] | None = None
+    output_modalities: tuple[str, ...] | None = None
+    tools: bool | None = None
+    reasoning: bool | None = None
+    structured_output: bool | None = None
+    created: str | None = None
+    """ISO date."""
+    status: str | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Field name to where its value comes from and of which day."""
+
+    @property
+    def ref(self) -> str:
+        """`provider/id`."""
+        return f"{self.provider}/{self.id}"

@@ -1,0 +1,112 @@
+"""Tables that read well as text, as HTML without script, and as a DataFrame."""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar
+
+from nbllm.foreign import escape, one_line
+
+Row = Mapping[str, Any]
+
+
+class Table:
+    """Rows with the same columns. Cells may be foreign text: they are shown escaped and on one line.
+
+    Args:
+        rows: What to show, in order; a mapping each.
+        columns: Which keys to show, in order.
+        title: A caption, or None.
+        note: A sentence below the table, for example what was left out.
+    """
+
+    columns: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        rows: Sequence[Row],
+        *,
+        columns: Sequence[str] | None = None,
+        title: str | None = None,
+        note: str | None = None,
+    ) -> None:
+        self.rows = [dict(r) for r in rows]
+        self.shown = tuple(columns or self.columns or (self.rows[0] if self.rows else ()))
+        self.title = title
+        self.note = note
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        return iter(self.rows)
+
+    def __getitem__(self, index: int) -> Row:
+        return self.rows[index]
+
+    def to_pandas(self) -> Any:
+        """All columns as a pandas DataFrame. Needs pandas."""
+        import pandas as pd  # noqa: PLC0415  (optional, and heavy)
+
+        return pd.DataFrame(self.rows)
+
+    def to_polars(self) -> Any:
+        """All columns as a polars DataFrame. Needs polars."""
+        import polars as pl  # noqa: PLC0415  (optional, and heavy)
+
+        return pl.DataFrame(self.rows, infer_schema_length=None)
+
+    def __repr__(self) -> str:
+        return self.to_text()
+
+    def to_text(self, width: int | None = None) -> str:
+        """The table as text, at most `width` columns wide (None: the terminal's, at least 80)."""
+        if not self.rows:
+            return "\n".join(filter(None, (self.title, "(nothing)", self.note)))
+        cells = [[cell_text(r.get(c)) for c in self.shown] for r in self.rows]
+        widths = [max(len(h), *(len(row[i]) for row in cells)) for i, h in enumerate(self.shown)]
+        _shrink(widths, width or max(80, shutil.get_terminal_size((120, 24)).columns))
+        lines = [_line(self.shown, widths), _line(["-" * w for w in widths], widths)]
+        lines += [_line(row, widths) for row in cells]
+        return "\n".join(filter(None, (self.title, *lines, self.note)))
+
+    def _repr_html_(self) -> str:
+        caption = f"<caption style='text-align:left'>{escape(self.title)}</caption>" if self.title else ""
+        head = "".join(f"<th scope='col' style='text-align:left'>{escape(c)}</th>" for c in self.shown)
+        body = "".join(
+            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell_text(r.get(c)))}</td>" for c in self.shown)
+            + "</tr>" for r in self.rows
+        )  # fmt: skip
+        note = f"<p>{escape(self.note, 1000)}</p>" if self.note else ""
+        return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+def rows_of(items: Sequence[Any]) -> list[dict[str, Any]]:
+    """Dataclass instances as rows."""
+    return [dataclasses.asdict(i) for i in items]
+
+
+def cell_text(value: Any) -> str:
+    """One cell as text: unknown is empty, yes and no are words, lists are joined."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, (list, tuple)):
+        return one_line(", ".join(map(str, value)))
+    return one_line(value)
+
+
+def _shrink(widths: list[int], available: int) -> None:
+    """Take room from the widest columns until the line fits; no column goes below eight."""
+    while sum(widths) + 2 * (len(widths) - 1) > available and max(widths) > 8:
+        widths[widths.index(max(widths))] -= 1
+
+
+def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+    fitted = (c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(cells, widths, strict=True))
+    return "  ".join(c.ljust(w) for c, w in zip(fitted, widths, strict=True)).rstrip()

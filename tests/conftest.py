@@ -1,0 +1,67 @@
+"""Fixtures for all tests: a home of their own, no network but loopback, no key of the developer's."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+CI = bool(os.environ.get("CI"))
+REPO = Path(__file__).resolve().parent.parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--campaign", action="store_true", help="run the slow campaigns in full")
+
+
+@pytest.fixture(scope="session")
+def campaign(request: pytest.FixtureRequest) -> bool:
+    """Whether the slow campaigns run in full."""
+    return bool(request.config.getoption("--campaign"))
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A fresh NBLLM_HOME, a HOME that is not the user's, and an environment without keys."""
+    for name in list(os.environ):
+        if name.endswith(("_API_KEY", "_API_KEY_FILE", "_BASE_URL", "_MODELS", "_TOKEN")) or name.startswith("NBLLM_"):
+            monkeypatch.delenv(name)
+    for name in ("MODELS", "OPENAI_COMPATIBLE_MODEL_NAME", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+                 "http_proxy", "https_proxy", "all_proxy"):  # fmt: skip
+        monkeypatch.delenv(name, raising=False)
+    folder = tmp_path / "nbllm-home"
+    monkeypatch.setenv("NBLLM_HOME", str(folder))
+    monkeypatch.setenv("HOME", str(tmp_path / "user-home"))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "jupyter-config"))
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter-runtime"))
+    (tmp_path / "user-home").mkdir(exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder with recorded data beside the checkout; in CI it must be there."""
+    folder = Path(os.environ.get("NBLLM_SHARED") or REPO.parent / "shared")
+    if not (folder / "data").is_dir():
+        if CI and os.environ.get("NBLLM_SHARED_REQUIRED") == "1":
+            pytest.fail(f"{folder} is missing, and in CI it must be there")
+        pytest.skip("recorded data of real servers is not part of the project; the hand-made cases ran")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection to anywhere but this machine fails the test that makes it."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: object) -> None:
+        if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+            host = str(address[0])
+            if not (host.startswith("127.") or host in ("::1", "localhost")):
+                raise AssertionError(f"a test tried to reach {host}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
