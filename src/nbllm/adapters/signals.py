@@ -87,7 +87,7 @@ CONTENT_FILTER = re.compile(
 MODEL_MISSING = re.compile(
     r"model_not_found|model_not_exist|invalid_model|unknown_model|modelnotfound|model_not_supported|unknown model"
     r"|(model|deployment)\b.{0,120}\b(not found|does not exist|doesn't exist|not exist|no longer|not available"
-    r"|is unknown
+    r"|is unknown"
     r"|is not (a valid|supported|available|found|served)|not_found|unavailable|decommissioned|deprecated)"
     r"|(no such|invalid|unrecognized) model|no (available )?model\b|not a valid model|no endpoints found"
 )
