@@ -96,6 +96,21 @@ class ModelRow(_Row):
     output_price: float | None = Field(default=None, ge=0)
 
 
+class Serving(_Row):
+    """How nbllm serves a model file itself (`[providers.ID.serve]`, for rows with `gguf`)."""
+
+    context: int | None = Field(default=None, gt=0)
+    """Tokens of context for each request; None: what the model was trained for, at most 8192."""
+    parallel: int = Field(default=2, gt=0, le=64)
+    """Requests answered at the same time; others wait. Each reserves memory for its own context."""
+    threads: int | None = Field(default=None, gt=0)
+    """None: the engine decides."""
+    gpu_layers: int | None = Field(default=None, ge=-1)
+    """Layers that go to the graphics card, -1 for all; None: the engine decides."""
+    startup_s: float = Field(default=120.0, gt=0)
+    """Seconds that loading the model may take."""
+
+
 class ProviderConfig(_Row):
     """One provider: the row of `providers.toml`, of `config.toml`, of an entry point."""
 
@@ -131,6 +146,7 @@ class ProviderConfig(_Row):
     """The user agreed to plain http to a host that is not this machine."""
     gguf: str | None = None
     """A model file that nbllm serves itself, as a child process (extra `local`)."""
+    serve: Serving = Field(default_factory=Serving)
     local: bool = False
     """A server on this machine."""
 
