@@ -28,9 +28,9 @@ CHAT_TEMPLATE = """\
 {% endif -%}"""
 
 _WORDS = (
-    "we", "the", "of", "to", "and", "in", "is", "it", "on", "as", "at", "by", "was", "for", "are", "with", "his", "they",
-    "be", "this", "from", "or", "one", "had", "not", "but", "some", "what", "harbour", "winter", "paper", "copper",
-    "market", "thread", "signal", "valley", "engine", "meadow", "candle", "mirror",
+    "we", "the", "of", "to", "and", "in", "is", "it", "on", "as", "at", "by", "was", "for", "are", "with", "his",
+    "they", "be", "this", "from", "or", "one", "had", "not", "but", "some", "what", "harbour", "winter", "paper",
+    "copper", "market", "thread", "signal", "valley", "engine", "meadow", "candle", "mirror",
 )  # fmt: skip
 _END, _TURN, _TURN_END = "<|endoftext|>", "<|im_start|>", "<|im_end|>"
 _CONSTANT = 3.0
