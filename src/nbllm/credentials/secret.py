@@ -2,28 +2,45 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, final
+
+from nbllm.errors import CredentialError
+
+_alive: dict[int, weakref.ref[Secret]] = {}
 
 
+@final
 class Secret:
     """Holds one key. It does not print, pickle, copy, compare in text, or turn into JSON.
 
     The text is kept as a closure so that neither `vars()` nor a traceback that shows local values finds it;
-    `reveal` gives it out, and is called in one place: the authentication of a request.
+    `reveal` gives it out, and is called in two places: the authentication of a request, and the redaction that
+    takes keys out of texts.
+
+    Args:
+        key: The text; blanks around it are dropped.
+        source: Where it came from, for people: `environment (GROQ_API_KEY)`, `keyring`, `vault`, `session`.
+
+    Raises:
+        CredentialError: The text is empty, or has a space or a control character inside.
     """
 
-    __slots__ = ("_get", "source")
+    __slots__ = ("__weakref__", "_get", "source")
+
+    _get: Callable[[], str]
 
     def __init__(self, key: str, *, source: str = "session") -> None:
         kept = key.strip()
-        if not kept:
-            raise ValueError("the key is empty")
-        if any(c.isspace() or not c.isprintable() for c in kept):
-            raise ValueError("the key has a space or a control character inside")
-        self._get: Callable[[], str] = lambda: kept
+        problem = _problem(kept)
+        if problem is not None:
+            del key, kept  # a traceback that shows local values must not find it here
+            raise CredentialError(problem, hint="copy the key again, whole and alone")
+        self._get = lambda: kept
         self.source = source
-        """Where it came from, for people: `environment (GROQ_API_KEY)`, `keyring`, `vault`, `session`."""
+        number = id(self)
+        _alive[number] = weakref.ref(self, lambda _: _alive.pop(number, None))
 
     def reveal(self) -> str:
         """The key itself."""
@@ -59,3 +76,17 @@ class Secret:
 
     def __iter__(self) -> NoReturn:
         raise TypeError("a key cannot be listed")
+
+
+def _problem(text: str) -> str | None:
+    if not text:
+        return "the key is empty"
+    if any(c.isspace() or not c.isprintable() for c in text):
+        return "the key has a space or a control character inside"
+    return None
+
+
+def alive() -> list[Secret]:
+    """Every key that this process holds at the moment."""
+    # `list` of a dict's values runs no Python code, so another thread cannot change the dict meanwhile.
+    return [secret for ref in list(_alive.values()) if (secret := ref()) is not None]
