@@ -1,0 +1,1 @@
+"""How bytes travel: one pooled client an origin, late authentication, events, retries, recordings, the demo."""

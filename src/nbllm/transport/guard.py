@@ -1,0 +1,267 @@
+"""The transport under every client: sends through the pool, and lets only errors and sizes of ours come up.
+
+It stands below httpx2 and the openai SDK, so that both are held to the same rules: no request when offline, no
+waiting beyond the row's timeouts, answers unpacked here in pieces and counted, error bodies cut, and exceptions of
+the network turned into errors of nbllm that know nothing of the request.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpcore2
+import httpx2
+
+from nbllm.errors import NbllmError, StreamBrokenError
+from nbllm.providers.spec import Timeouts
+from nbllm.transport.auth import TRIP, Trip
+from nbllm.transport.faults import fault
+from nbllm.transport.sse import ANSWER_CAP, ERROR_CAP
+
+ACCEPT_ENCODING = "gzip, deflate"
+"""What is asked for, and all that is unpacked."""
+_PIECE = 1_000_000
+"""Bytes unpacked at a time: a bomb is noticed before it is large."""
+
+
+class PoolTransport(httpx2.AsyncBaseTransport):
+    """A connection pool of httpcore2 as a transport of httpx2, whose own takes no network backend."""
+
+    def __init__(self, pool: httpcore2.AsyncConnectionPool) -> None:
+        self.pool = pool
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send. Exceptions are httpcore2's."""
+        sent = httpcore2.Request(
+            method=request.method,
+            url=httpcore2.URL(
+                scheme=request.url.raw_scheme,
+                host=request.url.raw_host,
+                port=request.url.port,
+                target=request.url.raw_path,
+            ),
+            headers=request.headers.raw,
+            content=request.stream,
+            extensions=request.extensions,
+        )
+        answer = await self.pool.handle_async_request(sent)
+        return httpx2.Response(
+            answer.status, headers=answer.headers, stream=_Raw(answer.stream), extensions=dict(answer.extensions)
+        )
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self.pool.aclose()
+
+
+class _Raw(httpx2.AsyncByteStream):
+    """A body as httpcore2 gives it."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        parts: AsyncIterator[bytes] = self._stream.__aiter__()
+        return parts
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+class Guard(httpx2.AsyncBaseTransport):
+    """Rules around another transport: the pool's, the demo's, a recording's.
+
+    Args:
+        inner: Who sends.
+        refuse: Called with each URL; raises when nothing may be sent there now.
+    """
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, *, refuse: Callable[[str], None] = lambda url: None) -> None:
+        self._inner = inner
+        self._refuse = refuse
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send, and wait for the answer's head."""
+        trip: Trip = request.extensions.get(TRIP) or Trip(request.url.host)
+        self._refuse(str(request.url))
+        host = _where(request.url)
+        failure: NbllmError | None = None
+        try:
+            async with asyncio.timeout(None) as limit:
+                _arm(request, limit)
+                answer = await self._inner.handle_async_request(request)
+        except Exception as exc:  # noqa: BLE001  (whatever it is, it may hold the request)
+            failure = fault(exc, provider=trip.provider, host=host)
+        if failure is not None:
+            raise failure
+        body = _Body(answer.stream, answer.headers.get("content-encoding"), trip=trip, host=host)
+        if answer.status_code >= 300:
+            return await _settled(answer, body, request)
+        return httpx2.Response(
+            answer.status_code, headers=_unpacked(answer.headers), stream=body, extensions=answer.extensions
+        )
+
+    async def aclose(self) -> None:
+        """Close what sends."""
+        await self._inner.aclose()
+
+
+def _arm(request: httpx2.Request, limit: asyncio.Timeout) -> None:
+    """Let the read timeout also count for the whole of the head, which httpx2 counts for each piece of it.
+
+    The clock starts when the request is out: a large upload has its time.
+    """
+    read = (request.extensions.get("timeout") or {}).get("read")
+    if read is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    async def trace(name: str, info: Any) -> None:
+        if name.endswith("receive_response_headers.started"):
+            limit.reschedule(loop.time() + read)
+
+    request.extensions = {**request.extensions, "trace": trace}
+
+
+def _where(url: httpx2.URL) -> str:
+    return f"{url.host}:{url.port}" if url.port else url.host
+
+
+def _unpacked(headers: httpx2.Headers) -> httpx2.Headers:
+    """Headers that fit the unpacked body."""
+    if "content-encoding" not in headers:
+        return headers
+    gone = ("content-encoding", "content-length")
+    return httpx2.Headers([(k, v) for k, v in headers.raw if k.decode("latin-1").lower() not in gone])
+
+
+async def _settled(answer: httpx2.Response, body: _Body, request: httpx2.Request) -> httpx2.Response:
+    """An error or a redirect with as much of its body as came, at most `ERROR_CAP` bytes.
+
+    Read here, so that nobody above reads an endless one.
+    """
+    read = (request.extensions.get("timeout") or {}).get("read")
+    text = bytearray()
+    try:
+        async with asyncio.timeout(read):
+            async for part in body:
+                text += part
+                if len(text) >= ERROR_CAP:
+                    break
+    except (NbllmError, TimeoutError):
+        pass  # The status says more than the rest of the body would.
+    finally:
+        with contextlib.suppress(Exception):
+            await body.aclose()
+    gone = ("content-encoding", "content-length", "transfer-encoding")
+    headers = [(k, v) for k, v in answer.headers.raw if k.decode("latin-1").lower() not in gone]
+    return httpx2.Response(
+        answer.status_code, headers=headers, content=bytes(text[:ERROR_CAP]), extensions=answer.extensions
+    )
+
+
+class _Body(httpx2.AsyncByteStream):
+    """The answer's body: unpacked, counted, and with errors of nbllm only."""
+
+    def __init__(self, inner: Any, encoding: str | None, *, trip: Trip, host: str) -> None:
+        self._inner = inner
+        self._encoding = (encoding or "identity").strip().lower()
+        self._trip = trip
+        self._host = host
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        total = 0
+        unpack = _unpacker(self._encoding, self._trip.provider)
+        parts = self._parts()
+        async for part in parts:
+            for piece in (part,) if unpack is None else unpack(part):
+                total += len(piece)
+                if total > ANSWER_CAP:
+                    raise StreamBrokenError(
+                        f"{self._trip.provider}: the answer is longer than {ANSWER_CAP // 1_000_000} MB",
+                        hint="ask for a shorter answer",
+                        provider=self._trip.provider,
+                    )
+                yield piece
+
+    async def _parts(self) -> AsyncIterator[bytes]:
+        """Parts as they come, with the row's timeouts; the first may take longer than the others."""
+        first, between = _silence(self._trip.timeout)
+        source = self._inner.__aiter__()
+        begun = False
+        while True:
+            failure: NbllmError | None = None
+            limit = between if begun else first
+            try:
+                if limit is None:
+                    part = await source.__anext__()
+                else:
+                    async with asyncio.timeout(limit):
+                        part = await source.__anext__()
+            except StopAsyncIteration:
+                return
+            except Exception as exc:  # noqa: BLE001  (whatever it is, it may hold the request)
+                failure = fault(exc, provider=self._trip.provider, host=self._host, begun=begun)
+            if failure is not None:
+                raise failure
+            begun = True
+            yield part
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
+
+
+def _silence(timeout: Timeouts | None) -> tuple[float | None, float | None]:
+    """Seconds until the first part and between parts that httpx2's read timeout does not hold already.
+
+    httpx2 has one for both, which is set to the longer one; a clock of our own costs some microseconds a part.
+    """
+    if timeout is None or timeout.first_token_s == timeout.between_tokens_s:
+        return None, None
+    if timeout.first_token_s < timeout.between_tokens_s:
+        return timeout.first_token_s, None
+    return None, timeout.between_tokens_s
+
+
+def _unpacker(encoding: str, provider: str) -> Callable[[bytes], Iterator[bytes]] | None:
+    if encoding in ("identity", ""):
+        return None
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return _Unpacker(encoding, provider)
+    raise StreamBrokenError(
+        f"{provider} packed its answer in a way that was not asked for", hint="check the proxy", provider=provider
+    )
+
+
+class _Unpacker:
+    """gzip and deflate in pieces of at most a megabyte."""
+
+    def __init__(self, encoding: str, provider: str) -> None:
+        self._provider = provider
+        self._raw_allowed = encoding == "deflate"
+        self._zlib = zlib.decompressobj(zlib.MAX_WBITS if encoding == "deflate" else zlib.MAX_WBITS | 16)
+
+    def __call__(self, part: bytes) -> Iterator[bytes]:
+        broken = False
+        try:
+            piece = self._zlib.decompress(part, _PIECE)
+        except zlib.error:
+            broken = True
+        if broken and self._raw_allowed:
+            # Some servers mean raw deflate: https://stackoverflow.com/questions/1838699
+            self._zlib, broken = zlib.decompressobj(-zlib.MAX_WBITS), False
+            try:
+                piece = self._zlib.decompress(part, _PIECE)
+            except zlib.error:
+                broken = True
+        self._raw_allowed = False
+        if broken:
+            raise StreamBrokenError(f"{self._provider} sent an answer that does not unpack", provider=self._provider)
+        while piece:
+            yield piece
+            rest = self._zlib.unconsumed_tail
+            piece = self._zlib.decompress(rest, _PIECE) if rest else b""
