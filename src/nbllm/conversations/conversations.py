@@ -268,11 +268,7 @@ class Conversations:
             id=found.id,
             name=found.name,
             exchanges=tuple(exchanges[n.id] for n in current),
-            branches=tuple(
-                tuple(exchanges[n.id] for n in tree.path(leaf.last_id))
-                for leaf in tree.leaves()
-                if leaf.id not in shown
-            ),
+            branches=tuple(tuple(exchanges[n.id] for n in path) for path in others),
         )
 
     def _exchange(self, tree: Tree, node: Node, facts: dict[str, Any]) -> Exchange:

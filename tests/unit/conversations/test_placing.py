@@ -64,7 +64,7 @@ CASES = [
             Run("2", ["new 1"]),
             Run("3", ["new 1", "2"]),
         ],
-    ),  # fmt: skip
+    ),
     Case(
         "a new cell follows the newest exchange",
         [Run("1", []), Run("2", ["1"]), Run("1", [], "new 1"), Run("4", ["new 1"])],
@@ -91,7 +91,7 @@ CASES = [
             Run("3", ["1", "2"]),
             Run("3", ["1", "2"]),
         ],
-    ),  # fmt: skip
+    ),
     Case(
         "a first run with append has its place there",
         [Run("1", []), Run("2", ["1"], "2", APPEND), Run("2", ["1"], "2 plain")],
@@ -131,7 +131,7 @@ CASES = [
             Run("2", ["1"]),
             Run("4", ["3"]),
         ],
-    ),  # fmt: skip
+    ),
     Case(
         "questions of one cell that are numbered follow each other",
         [
@@ -143,7 +143,7 @@ CASES = [
             Run("1:2", ["1:0", "1:1"]),
             Run("2:0", ["1:0", "1:1"]),
         ],
-    ),  # fmt: skip
+    ),
 ]
 
 
