@@ -78,8 +78,14 @@ class Listing(_Row):
     cache_write_price: str | None = None
     price_unit: str | None = None
     """`usd_per_token`, `usd_per_mtok`, `1e-4_usd_per_mtok`, or the name of the field that says it."""
+    type: str | None = None
+    """`chat`, `embedding`, `image`, ... where the listing tells them apart."""
+    skip: tuple[str, ...] = ()
+    """Ids of rows that are no models, such as a row that documents the others."""
     join_url: str | None = None
     """A second listing that adds facts."""
+    join_path: str = "data[]"
+    """Where the rows of the second listing are."""
     join_on: str | None = None
     """`ours = theirs`: the fields that must be equal."""
 
@@ -128,6 +134,8 @@ class ProviderConfig(_Row):
     """A name of `AUTH_SCHEMES` or a header template such as `Authorization: Api-Key {key}`."""
     key_optional: bool = False
     """True for servers that want a key only when they were started with one."""
+    models_need_key: bool | None = None
+    """Whether the listing wants a key; None: not known, so the key goes along where there is one."""
     headers: Mapping[str, str] = Field(default_factory=dict)
     params: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters sent with each chat unless the call sets them."""

@@ -1,0 +1,156 @@
+"""All rows as they count at one moment: the layers of each provider, put on top of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from nbllm.errors import RegistryError, SettingsError
+from nbllm.foreign import one_line
+from nbllm.providers import environment
+from nbllm.providers.rows import BUNDLED, CONFIG, SESSION, Layer, Row, bundled_rows, merge
+from nbllm.providers.spec import ProviderConfig, env_id
+from nbllm.providers.urls import origin_of
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What was read at one time. Never changed; a new one takes its place."""
+
+    layers: Mapping[str, tuple[Layer, ...]] = field(default_factory=dict)
+    """Every provider that somebody speaks of, usable or not."""
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    broken: Mapping[str, RegistryError] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """The user's file; empty when it is broken."""
+    config_error: SettingsError | None = None
+
+    def has(self, id: str, source: str) -> bool:
+        """Whether a layer of this source speaks of the provider."""
+        return any(layer.source == source for layer in self.layers.get(id, ()))
+
+    def below(self, id: str) -> tuple[Layer, ...]:
+        """The layers that the user's file lies on: bundled row and installed packages."""
+        return tuple(layer for layer in self.layers.get(id, ()) if _is_given(layer))
+
+    def kept(self, id: str, row: ProviderConfig) -> ProviderConfig:
+        """The row without what the environment and the session say; as it counts when nothing else defines it."""
+        kept = [x for x in self.layers[id] if _is_given(x) or x.source == CONFIG]
+        found = _merge_or_none(id, kept)
+        return found.config if found else row
+
+    def planned(self, id: str, table: Mapping[str, Any]) -> tuple[Layer, ...]:
+        """The layers as they would be with `table` in the file."""
+        above = (x for x in self.layers.get(id, ()) if x.source == SESSION or x.source.startswith("environment"))
+        return (*self.below(id), Layer(CONFIG, table), *above)
+
+
+def _is_given(layer: Layer) -> bool:
+    return layer.source == BUNDLED or layer.source.startswith("entry point")
+
+
+def build(
+    config: Mapping[str, Any] | SettingsError,
+    *,
+    file: Path,
+    environ: Mapping[str, str],
+    installed: tuple[Mapping[str, list[Layer]], list[str]],
+    session: Mapping[str, Mapping[str, Any]],
+) -> Snapshot:
+    """Put the layers of all providers together. A row that cannot be used does not stop the others."""
+    content: Mapping[str, Any] = {} if isinstance(config, SettingsError) else config
+    problems = [config.message] if isinstance(config, SettingsError) else []
+    problems += installed[1]
+    layers = {id: [Layer(BUNDLED, row)] for id, row in bundled_rows().items()}
+    for id, found in installed[0].items():
+        layers.setdefault(id, []).extend(found)
+    for id, table in _tables(content, file, problems):
+        layers.setdefault(id, []).append(Layer(CONFIG, table, f"{file}, [providers.{one_line(id, 40)}]"))
+    _add_environment(layers, environ)
+    for id, fields in session.items():
+        layers.setdefault(id, []).append(Layer(SESSION, fields))
+    rows, broken = _merged(layers)
+    problems += [_problem(id, error) for id, error in broken.items()]
+    frozen = {id: tuple(found) for id, found in layers.items()}
+    error = config if isinstance(config, SettingsError) else None
+    return Snapshot(frozen, rows, broken, tuple(problems), content, error)
+
+
+def _tables(config: Mapping[str, Any], file: Path, problems: list[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    tables = config.get("providers", {})
+    if not isinstance(tables, Mapping):
+        problems.append(f"{file}: providers is not a table")
+        return
+    for id, table in tables.items():
+        if isinstance(table, Mapping):
+            yield id, table
+        else:
+            problems.append(f"{file}, providers.{one_line(id, 40)} is not a table")
+
+
+def _add_environment(layers: dict[str, list[Layer]], environ: Mapping[str, str]) -> None:
+    claimed = set(layers)
+    for id, found in layers.items():
+        try:
+            row = merge(id, found).config
+        except RegistryError:  # said where all rows are merged
+            continue
+        claimed.update(row.base_url_env)
+        if moved := environment.base_url_layer(row, environ):
+            found.append(moved)
+    for id, layer in environment.defined_providers(environ, claimed):
+        layers.setdefault(id, []).append(layer)
+
+
+def _merged(layers: Mapping[str, list[Layer]]) -> tuple[dict[str, Row], dict[str, RegistryError]]:
+    rows: dict[str, Row] = {}
+    broken: dict[str, RegistryError] = {}
+    for id, found in layers.items():
+        try:
+            rows[id] = merge(id, found)
+        except RegistryError as error:
+            broken[id] = error
+    return rows, broken
+
+
+def _problem(id: str, error: RegistryError) -> str:
+    return f"provider {one_line(id, 40)} cannot be used: {error.message}"
+
+
+def granted_variables(row: ProviderConfig, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    """The variables whose key may go to where `row` points; the rule is told in `Registry.key_variables`."""
+    if row.auth == "none" or not row.base_url:
+        return ()
+    own = (f"{env_id(row.id)}_API_KEY",)
+    origin = origin_of(row.base_url)
+    granted: list[str] = []
+    if _address_from_environment(layers, origin):
+        granted += [*row.env, *own]
+    given = _merge_or_none(row.id, [x for x in layers if _is_given(x)])
+    if given and given.config.base_url and origin_of(given.config.base_url) == origin:
+        granted += [*given.config.env, *own]
+    filed = _merge_or_none(row.id, [x for x in layers if _is_given(x) or x.source == CONFIG])
+    if (
+        filed
+        and filed.sources.get("env") == CONFIG
+        and filed.config.base_url
+        and origin_of(filed.config.base_url) == origin
+    ):
+        granted = [*filed.config.env, *granted]
+    return tuple(dict.fromkeys(granted))
+
+
+def _address_from_environment(layers: tuple[Layer, ...], origin: str) -> bool:
+    """Whether the base URL that counts is the environment's."""
+    setter = next((x for x in reversed(layers) if x.fields.get("base_url")), None)
+    return setter is not None and setter.source.startswith("environment")
+
+
+def _merge_or_none(id: str, layers: list[Layer]) -> Row | None:
+    try:
+        return merge(id, layers) if layers else None
+    except RegistryError:
+        return None
