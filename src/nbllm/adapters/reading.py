@@ -1,0 +1,103 @@
+"""One answer on its way: its bytes, the text so far, and what it means when they end.
+
+Deadlines, size caps and the errors of a lost connection are the transport's (`nbllm.transport.guard`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import TYPE_CHECKING, Any
+
+from nbllm.adapters.bodies import error_from_response
+from nbllm.errors import ProviderError, StreamBrokenError, UnreachableError
+from nbllm.transport.faults import redirected
+
+if TYPE_CHECKING:
+    import httpx2
+
+    from nbllm.providers.spec import ProviderConfig
+
+GRACE_S = 3.0
+"""How long the end of a stream may take once the finish reason has come; usage arrives in between."""
+
+_KEPT = "what arrived is kept; ask again to get the whole answer"
+
+
+class Arrival:
+    """The adapter appends the text to `partial`, and sets `settled` when the answer is complete."""
+
+    __slots__ = ("_provider", "_response", "partial", "received", "settled")
+
+    def __init__(self, response: httpx2.Response, provider: ProviderConfig) -> None:
+        self._response = response
+        self._provider = provider.id
+        self.partial: list[str] = []
+        self.received = False
+        """Whether any byte came."""
+        self.settled = False
+        """Whether the finish reason came: from then on every way to end is fine."""
+
+    @property
+    def headers(self) -> httpx2.Headers:
+        """The response's headers."""
+        return self._response.headers
+
+    async def chunks(self) -> AsyncGenerator[bytes, None]:
+        """The body as it comes from the network.
+
+        Raises:
+            UnreachableError: The connection was lost, or silent for too long, before the first byte.
+            StreamBrokenError: The same after it, with the text that arrived; or the body is too large.
+        """
+        source: Any = self._response.aiter_bytes()
+        try:
+            while True:
+                try:
+                    if self.settled:
+                        async with asyncio.timeout(GRACE_S):
+                            chunk = await source.__anext__()
+                    else:
+                        chunk = await source.__anext__()
+                except StopAsyncIteration:
+                    return
+                except (TimeoutError, StreamBrokenError, UnreachableError) as error:
+                    if self.settled:
+                        return
+                    if isinstance(error, StreamBrokenError):
+                        error.partial = "".join(self.partial)
+                    raise
+                self.received = True
+                yield chunk
+        finally:
+            await source.aclose()
+
+    def broken(self, words: str, *, hint: str | None = None) -> StreamBrokenError:
+        """The error for an answer that cannot go on, with the text that arrived."""
+        return StreamBrokenError(
+            f"{self._provider} {words}", partial="".join(self.partial), hint=hint or _KEPT, provider=self._provider
+        )
+
+    def unfinished(self) -> StreamBrokenError:
+        """The error for a body that ended without a finish reason and without its end event."""
+        if not self.received:
+            return self.broken("sent nothing at all", hint="some servers do so when the prompt is too long")
+        return self.broken("ended the answer without saying that it is complete")
+
+    def no_answer(self, what: str) -> ProviderError:
+        """The error for a 200 whose body is something else than an answer."""
+        return ProviderError(
+            f"{self._provider} sent {what} instead of an answer",
+            hint=f"check the base URL with `%llm_providers show {self._provider}`",
+            provider=self._provider,
+            status=self._response.status_code,
+        )
+
+
+async def refusal(response: httpx2.Response, *, provider: ProviderConfig, model: str | None) -> ProviderError:
+    """The error that a response with a status other than 2xx stands for."""
+    status, headers = response.status_code, response.headers
+    body = await response.aread()  # the transport has cut it
+    if 300 <= status < 400:
+        return redirected(provider=provider.id, status=status, url=str(response.url), headers=headers)
+    return error_from_response(provider=provider.id, status=status, headers=headers, body=body, model=model)
