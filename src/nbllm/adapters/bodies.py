@@ -8,13 +8,12 @@ from __future__ import annotations
 import html
 import json
 import re
-import time
 from collections.abc import Iterator, Mapping
 from typing import Any
-from urllib.parse import urlsplit
 
 from nbllm.adapters import signals
 from nbllm.adapters.signals import Said
+from nbllm.credentials.redaction import redact
 from nbllm.errors import (
     AuthenticationError,
     BadRequestError,
@@ -25,11 +24,12 @@ from nbllm.errors import (
     ProviderError,
     QuotaError,
     RateLimitError,
-    RedirectError,
     ServerError,
     UnsupportedError,
 )
 from nbllm.foreign import one_line
+from nbllm.transport.faults import redirected
+from nbllm.transport.retry import is_retryable, retry_after_s
 
 EXCERPT = 500
 """Characters of a server's words that an error keeps."""
@@ -42,7 +42,6 @@ REQUEST_ID_HEADERS = (
     "x-goog-request-id",
     "cf-ray",
 )
-RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 
 _ANSWER_KEYS = frozenset({"choices", "content", "candidates", "models", "data", "output", "response", "done", "delta"})
 _GENERIC = re.compile(r"(provider returned error|upstream error|error|internal error|bad request)\.?", re.IGNORECASE)
@@ -67,7 +66,7 @@ def error_from_response(
         model: The model that was asked for; None for a listing.
     """
     if 300 <= status < 400:
-        return _redirect(provider, status, headers)
+        return redirected(provider=provider, status=status, url="", headers=headers)
     payload = _parse(body)
     said = read_error(payload)
     return _classify(said, provider=provider, status=status, headers=headers, model=model, payload=payload)
@@ -219,7 +218,14 @@ def _marks(level: Any) -> list[str]:
 
 
 def _excerpt(words: str) -> str:
-    return one_line(_redact(words[:20_000]), EXCERPT)
+    return one_line(redact(words[:20_000]), EXCERPT)
+
+
+def _as_text(payload: Any) -> str:
+    try:
+        return payload if isinstance(payload, str) else json.dumps(payload, default=str)
+    except (ValueError, RecursionError):
+        return ""
 
 
 # ---------------------------------------------------------------- which class
@@ -231,7 +237,7 @@ def _classify(
     effective = status
     if 200 <= status < 300:
         effective = said.status or signals.status_of_marks(said.marks) or 200
-    wait = _retry_after(headers, payload)
+    wait = retry_after_s(headers, _as_text(payload))
     kind = _class_of(said, effective, hinted=wait is not None)
     shown = effective if said.status or status >= 300 else status
     facts: dict[str, Any] = {
@@ -297,10 +303,7 @@ def _class_of_failure(said: Said, status: int) -> type[ProviderError]:
 def _retryable(kind: type[ProviderError], status: int, headers: Mapping[str, str]) -> bool:
     if issubclass(kind, (AuthenticationError, QuotaError, BadRequestError, ModelNotFoundError)):
         return False
-    told = headers.get("x-should-retry")
-    if told in ("true", "false"):
-        return told == "true"
-    return kind.retryable_by_default if status < 300 else status in RETRYABLE
+    return kind.retryable_by_default if status < 300 else is_retryable(status, headers)
 
 
 _VERB: Mapping[type[ProviderError], str] = {
@@ -346,44 +349,3 @@ _HINTS: Mapping[type[ProviderError], str] = {
     ServerError: "try again; if it stays, look at the provider's status page",
     ProviderError: "try again; if it stays, run `%llm_providers test {provider}`",
 }
-
-
-def _redirect(provider: str, status: int, headers: Mapping[str, str]) -> RedirectError:
-    place = _place(headers.get("location", ""))
-    message = f"{provider} points to another address ({status})" + (f": {place}" if place else "")
-    hint = f"if you trust it: `%llm_providers edit {provider} --base-url ...`; the key was not sent there"
-    return RedirectError(
-        message, hint=hint, location=place, provider=provider, status=status, request_id=request_id(headers)
-    )
-
-
-def _place(target: str) -> str | None:
-    """The address without userinfo, query and fragment, any of which may hold a secret."""
-    try:
-        parts = urlsplit(target)
-        host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname or ""
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return None
-    return one_line(f"{parts.scheme}://{host}{port}{parts.path}" if parts.scheme else parts.path) or None
-
-
-# ---------------------------------------------------------------- stand-ins until credentials and transport are there
-
-_KEY_SHAPED = re.compile(r"\b(sk|gsk|key|xai|pplx|AIza|hf|Bearer)[-_ ][A-Za-z0-9_*.-]{6,}")
-
-
-def _redact(text: str) -> str:
-    return _KEY_SHAPED.sub("[redacted]", text)
-
-
-def _retry_after(headers: Mapping[str, str], payload: Any) -> float | None:
-    _ = time.time, payload
-    try:
-        return float(headers.get("retry-after-ms", "")) / 1000
-    except ValueError:
-        pass
-    try:
-        return float(headers.get("retry-after", ""))
-    except ValueError:
-        return None
