@@ -121,15 +121,29 @@ class Http:
         mount = self._mounts.get(origin)
         inner = mount() if mount is not None else PoolTransport(open_pool(origin, self._environ))
         return httpx2.AsyncClient(
-            transport=Guard(inner, refuse=self._refuse),
+            transport=Guard(inner, refuse=self.refuse_when_offline),
             headers={"accept-encoding": ACCEPT_ENCODING, "user-agent": "nbllm"},
             follow_redirects=False,
             trust_env=False,  # proxies are chosen in `dial`; what is left would be keys from ~/.netrc
             timeout=wire_timeout(Timeouts()),
         )
 
-    def _refuse(self, url: str) -> None:
-        if not self._offline() or is_loopback(urlsplit(url).hostname or "") or origin_of(url) in self._mounts:
+    @property
+    def environ(self) -> Mapping[str, str] | None:
+        """Where proxies and CA bundles are looked up; None: the process's environment."""
+        return self._environ
+
+    def is_mounted(self, url: str) -> bool:
+        """Whether the origin of `url` has a transport of its own, so that no connection is made for it."""
+        return origin_of(url) in self._mounts
+
+    def refuse_when_offline(self, url: str) -> None:
+        """Do what each request does first.
+
+        Raises:
+            OfflineError: A request to `url` would leave this machine, and must not.
+        """
+        if not self._offline() or is_loopback(urlsplit(url).hostname or "") or self.is_mounted(url):
             return
         raise OfflineError(
             f"offline: {urlsplit(url).hostname} was not asked", hint="unset NBLLM_OFFLINE, or use a local or demo model"
