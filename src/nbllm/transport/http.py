@@ -1,11 +1,9 @@
 """One pooled client an origin, and the two ways of asking: `stream` and `fetch`.
 
 Clients belong to the event loop they are used on, which is the background loop of `nbllm.aio`; they share one TLS
-context, follow no redirect, and stand on a `Guard`. The openai SDK is given the same clients:
-
-    client = AsyncOpenAI(base_url=..., api_key="unused", http_client=http.client(url), max_retries=0, ...)
-
-with `http.auth(provider, key)` as its `custom_auth` and `auth_headers` empty.
+context, follow no redirect, and stand on a `Guard`. The openai SDK is given the same clients
+(`http_client=http.client(url)`, `max_retries=0`) and `http.auth(provider, key)` at the moment of sending; how, and
+which of its own headers must go, stands in `nbllm.adapters.openai`.
 """
 
 from __future__ import annotations

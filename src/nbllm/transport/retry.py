@@ -11,7 +11,7 @@ import asyncio
 import random as random_
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -65,7 +65,7 @@ async def retrying(
     bypass: bool = False,
     sleep: Sleep = asyncio.sleep,
     random: Callable[[], float] = random_.random,
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """The items of one attempt, after as many failed ones as the policy allows.
 
     Args:

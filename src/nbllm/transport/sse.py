@@ -163,11 +163,11 @@ class SseDecoder:
             self._field(line)
 
     def _add(self, value: str) -> None:
-        self._data.append(value)
-        self._size += len(value) + 1
-        # Characters are counted, and bytes only when they could be too many.
-        if self._size * _WIDEST > EVENT_CAP and sum(len(d.encode()) + 1 for d in self._data) > EVENT_CAP:
+        # Bytes are counted; for ASCII, which Python knows of each string, they are the characters.
+        self._size += (len(value) if value.isascii() else len(value.encode())) + bool(self._data)
+        if self._size > EVENT_CAP:
             raise _too_long("an event", EVENT_CAP)
+        self._data.append(value)
 
     def _field(self, line: str) -> None:
         name, _, value = line.partition(":")
