@@ -167,20 +167,25 @@ def _create(path: Path) -> None:
 
 def _try_wal(folder: Path) -> None:
     """Write through a WAL once, in a file that is thrown away: some file systems only fail when it is used."""
-    with tempfile.TemporaryDirectory(prefix=".nbllm-tmp-", dir=folder) as temporary:
-        path = Path(temporary) / "try.db"
-        try:
-            works = _switch_to_wal(path)
-        except sqlite3.OperationalError as exc:
-            raise UnsafePlaceError(f"{folder} is on a file system that cannot hold a write-ahead log ({exc})") from exc
-    if not works:
-        raise UnsafePlaceError(f"{folder} is on a file system that cannot hold a write-ahead log")
+    # The prefix is that of files.py, whose sweep removes what a killed process leaves.
+    handle, name = tempfile.mkstemp(prefix=".nbllm-tmp-", suffix=".db", dir=folder)
+    os.close(handle)
+    try:
+        reason = "" if _switch_to_wal(Path(name), then="CREATE TABLE tried (x)") else "SQLite does not switch to WAL"
+    except sqlite3.OperationalError as exc:
+        reason = str(exc)
+    finally:
+        for suffix in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                os.unlink(name + suffix)
+    if reason:
+        raise UnsafePlaceError(f"{folder} is on a file system that cannot hold a write-ahead log ({reason})")
 
 
-def _switch_to_wal(path: Path) -> bool:
+def _switch_to_wal(path: Path, *, then: str = "") -> bool:
     with contextlib.closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None)) as connection:
         mode = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
-        connection.execute("PRAGMA user_version=0")  # the first write makes the header
+        connection.execute(then)
         return bool(mode == "wal")
 
 
