@@ -1,0 +1,241 @@
+"""Google's Gemini API in its own format: `models/{model}:streamGenerateContent?alt=sse`.
+
+https://ai.google.dev/api/generate-content (read 2026-11-20). Reading the answer is in `gemini_answer`, bringing a
+JSON Schema into the accepted subset in `gemini_schema`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
+
+from nbllm.adapters import parts
+from nbllm.adapters.base import Endpoint, WireRequest
+from nbllm.adapters.call_ids import arguments_object, sent_id
+from nbllm.adapters.gemini_answer import GeminiAnswer, choose_decoder
+from nbllm.adapters.gemini_schema import accepted_schema
+from nbllm.adapters.listing import fetch_listing, read_listing
+from nbllm.adapters.payloads import payloads
+from nbllm.adapters.reading import Arrival, refusal
+from nbllm.messages import (
+    ChatRequest,
+    Delta,
+    File,
+    Image,
+    Message,
+    Role,
+    Text,
+    Tool,
+    ToolCall,
+    ToolResult,
+)
+from nbllm.providers.spec import ModelInfo
+
+_ROLES = {Role.USER: "user", Role.ASSISTANT: "model", Role.TOOL: "user"}
+_TOP_LEVEL = frozenset({"safetySettings", "cachedContent", "toolConfig", "tools", "systemInstruction", "serviceTier"})
+"""Parameters that stand beside `generationConfig`; every other one stands in it."""
+_NAMES = {
+    "top_p": "topP",
+    "top_k": "topK",
+    "stop": "stopSequences",
+    "max_tokens": "maxOutputTokens",
+    "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+    "safety_settings": "safetySettings",
+    "cached_content": "cachedContent",
+}
+"""Parameters known by another name elsewhere, so that one set of them serves several providers."""
+_CHOICES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
+_PAGE_SIZE = 1000  # the most that the API takes: https://ai.google.dev/api/models (read 2026-11-20)
+_PAGES = 50
+
+
+class GeminiAdapter:
+    """Gemini's own wire format."""
+
+    native_schema: ClassVar[bool] = True
+
+    def build(self, request: ChatRequest, endpoint: Endpoint) -> WireRequest:
+        """The request as it would be sent.
+
+        Raises:
+            PromptError: There is nothing to send, or `max_tokens` is below 1.
+        """
+        verb = "streamGenerateContent?alt=sse" if request.stream else "generateContent"
+        url = f"{endpoint.base_url}/{_model_path(request.model)}:{verb}"
+        return WireRequest("POST", url, _body(request, endpoint))
+
+    async def stream(self, request: ChatRequest, endpoint: Endpoint) -> AsyncIterator[Delta]:
+        """Send once, and yield what arrives. See `Adapter.stream`."""
+        wire = self.build(request, endpoint)
+        provider = endpoint.provider
+        async with endpoint.http.stream(
+            wire.method, wire.url, provider=provider, key=endpoint.key, json=wire.body, headers=wire.headers
+        ) as response:
+            if not 200 <= response.status_code < 300:
+                raise await refusal(response, provider=provider, model=request.model)
+            arrival = Arrival(response, provider)
+            answer = GeminiAnswer(arrival, provider=provider.id, model=request.model)
+            received = payloads(arrival, provider=provider.id, choose=choose_decoder)
+            async with contextlib.aclosing(received):
+                async for payload in received:
+                    for delta in answer.take(payload):
+                        yield delta
+            yield answer.end()
+
+    async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
+        """The models that can chat, all pages."""
+        url = endpoint.provider.models_url or f"{endpoint.base_url}/models"
+        found: dict[str, ModelInfo] = {}
+        query: dict[str, Any] = {"pageSize": _PAGE_SIZE}
+        for _ in range(_PAGES):
+            page = await fetch_listing(endpoint, f"{url}?{urlencode(query)}")
+            for info in read_listing(_chat_rows(page), endpoint.provider):
+                found.setdefault(info.id, info)
+            token = page.get("nextPageToken") if isinstance(page, dict) else None
+            if not isinstance(token, str) or not token or token == query.get("pageToken"):
+                break
+            query["pageToken"] = token
+        return list(found.values())
+
+
+def _model_path(model: str) -> str:
+    """`models/ID`; a tuned model brings its own collection."""
+    collection, slash, name = model.partition("/")
+    if not slash or collection not in ("models", "tunedModels"):
+        collection, name = "models", model
+    return f"{collection}/{quote(name, safe='-._~@')}"
+
+
+# ---------------------------------------------------------------- the body
+
+
+def _body(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
+    parts.check(request)
+    beside, config = _parameters(request, endpoint)
+    body: dict[str, Any] = {"contents": list(_contents(request.messages))}
+    if instruction := _instruction(request):
+        body["systemInstruction"] = {"parts": [{"text": text} for text in instruction]}
+    if request.tools:
+        body["tools"] = [{"functionDeclarations": [_declaration(tool) for tool in request.tools]}]
+    if request.tool_choice:
+        body["toolConfig"] = {"functionCallingConfig": _choice(request.tool_choice)}
+    if config:
+        body["generationConfig"] = config
+    return body | beside
+
+
+def _parameters(request: ChatRequest, endpoint: Endpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What stands beside `generationConfig`, and what stands in it. Nothing that nobody set."""
+    beside: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    row = endpoint.provider
+    for name, value in ({**row.params, **request.params} | row.extra_body).items():
+        name = _NAMES.get(name, name)
+        if name == "generationConfig" and isinstance(value, Mapping):
+            config.update(value)
+        elif name in _TOP_LEVEL or name in row.extra_body:
+            beside[name] = value
+        else:
+            config[name] = [value] if name == "stopSequences" and isinstance(value, str) else value
+    if request.temperature is not None:
+        config["temperature"] = request.temperature
+    if request.max_tokens is not None:
+        config["maxOutputTokens"] = request.max_tokens
+    if request.schema is not None:
+        config |= {"responseMimeType": "application/json", "responseJsonSchema": accepted_schema(request.schema)}
+    return beside, config
+
+
+def _instruction(request: ChatRequest) -> list[str]:
+    spoken = [m.text for m in request.messages if m.role is Role.SYSTEM]
+    return [text for text in (request.system, *spoken) if text]
+
+
+def _declaration(tool: Tool) -> dict[str, Any]:
+    # `parametersJsonSchema` takes JSON Schema where `parameters` takes OpenAPI's dialect of it.
+    schema = accepted_schema(tool.parameters)
+    return {"name": tool.name, "description": tool.description, "parametersJsonSchema": schema}
+
+
+def _choice(choice: str) -> dict[str, Any]:
+    if choice in _CHOICES:
+        return {"mode": _CHOICES[choice]}
+    return {"mode": "ANY", "allowedFunctionNames": [choice]}
+
+
+# ---------------------------------------------------------------- messages
+
+
+def _contents(messages: tuple[Message, ...]) -> Iterator[dict[str, Any]]:
+    """The turns. Results of parallel calls belong into one turn, however many messages they came in."""
+    known = parts.answered(messages)
+    results: list[dict[str, Any]] = []
+    for message in messages:
+        if message.role is Role.SYSTEM:
+            continue
+        made = [*_said(message), *map(_call, parts.sendable_calls(message, known)), *_results(message)]
+        if message.role is Role.TOOL:
+            results += made
+            continue
+        if results:
+            yield {"role": "user", "parts": results}
+            results = []
+        if made:
+            yield {"role": _ROLES[message.role], "parts": made}
+    if results:
+        yield {"role": "user", "parts": results}
+
+
+def _said(message: Message) -> Iterator[dict[str, Any]]:
+    """Text and attachments. Thoughts are not sent back: they are summaries, made for people."""
+    for part in message.parts:
+        if isinstance(part, Text) and part.text:
+            yield {"text": part.text}
+        elif isinstance(part, (Image, File)):
+            yield {"inlineData": {"mimeType": part.media_type, "data": parts.base64_text(part)}}
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    function: dict[str, Any] = {"name": call.name, "args": arguments_object(call)}
+    if (known := sent_id(call.id)) is not None:
+        function["id"] = known
+    # Gemini 3 refuses a call that comes back without the signature it was given.
+    # https://ai.google.dev/gemini-api/docs/thought-signatures (read 2026-11-20)
+    signature = {"thoughtSignature": call.signature} if call.signature else {}
+    return {"functionCall": function} | signature
+
+
+def _results(message: Message) -> Iterator[dict[str, Any]]:
+    for result in message.parts:
+        if not isinstance(result, ToolResult):
+            continue
+        response = {"error" if result.is_error else "output": result.content}
+        function: dict[str, Any] = {"name": result.name, "response": response}
+        if (known := sent_id(result.call_id)) is not None:
+            function["id"] = known
+        yield {"functionResponse": function}
+
+
+# ---------------------------------------------------------------- the listing
+
+
+def _chat_rows(page: Any) -> Any:
+    """The page without models that only embed or draw, and ids as a chat takes them: without `models/`."""
+    if not isinstance(page, dict) or not isinstance(page.get("models"), list):
+        return page
+    rows = [_chat_row(row) for row in page["models"] if isinstance(row, dict) and _can_chat(row)]
+    return {"models": rows}
+
+
+def _can_chat(row: Mapping[str, Any]) -> bool:
+    methods = row.get("supportedGenerationMethods")
+    return not isinstance(methods, list) or "generateContent" in methods
+
+
+def _chat_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    name = row.get("name")
+    plain = name.removeprefix("models/") if isinstance(name, str) else name
+    return {**row, "id": plain, "name": plain}
