@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -19,6 +20,7 @@ from nbllm.adapters.gemini_schema import accepted_schema
 from nbllm.adapters.listing import fetch_listing, read_listing
 from nbllm.adapters.payloads import payloads
 from nbllm.adapters.reading import Arrival, refusal
+from nbllm.adapters.usage import count
 from nbllm.messages import (
     ChatRequest,
     Delta,
@@ -92,7 +94,7 @@ class GeminiAdapter:
         query: dict[str, Any] = {"pageSize": _PAGE_SIZE}
         for _ in range(_PAGES):
             page = await fetch_listing(endpoint, f"{url}?{urlencode(query)}")
-            for info in read_listing(_chat_rows(page), endpoint.provider):
+            for info in _read_page(page, endpoint):
                 found.setdefault(info.id, info)
             token = page.get("nextPageToken") if isinstance(page, dict) else None
             if not isinstance(token, str) or not token or token == query.get("pageToken"):
@@ -132,7 +134,7 @@ def _parameters(request: ChatRequest, endpoint: Endpoint) -> tuple[dict[str, Any
     beside: dict[str, Any] = {}
     config: dict[str, Any] = {}
     row = endpoint.provider
-    for name, value in ({**row.params, **request.params} | row.extra_body).items():
+    for name, value in {**row.extra_body, **row.params, **request.params}.items():
         name = _NAMES.get(name, name)
         if name == "generationConfig" and isinstance(value, Mapping):
             config.update(value)
@@ -222,12 +224,13 @@ def _results(message: Message) -> Iterator[dict[str, Any]]:
 # ---------------------------------------------------------------- the listing
 
 
-def _chat_rows(page: Any) -> Any:
-    """The page without models that only embed or draw, and ids as a chat takes them: without `models/`."""
+def _read_page(page: Any, endpoint: Endpoint) -> list[ModelInfo]:
+    """The models of one page that can chat, with ids as a chat takes them: without `models/`."""
     if not isinstance(page, dict) or not isinstance(page.get("models"), list):
-        return page
-    rows = [_chat_row(row) for row in page["models"] if isinstance(row, dict) and _can_chat(row)]
-    return {"models": rows}
+        return read_listing(page, endpoint.provider)
+    rows = {_plain_name(row): row for row in page["models"] if isinstance(row, dict) and _can_chat(row)}
+    shown = {"models": [{**row, "id": name, "name": name} for name, row in rows.items()]}
+    return [_with_limits(info, rows.get(info.id, {})) for info in read_listing(shown, endpoint.provider)]
 
 
 def _can_chat(row: Mapping[str, Any]) -> bool:
@@ -235,7 +238,12 @@ def _can_chat(row: Mapping[str, Any]) -> bool:
     return not isinstance(methods, list) or "generateContent" in methods
 
 
-def _chat_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    name = row.get("name")
-    plain = name.removeprefix("models/") if isinstance(name, str) else name
-    return {**row, "id": plain, "name": plain}
+def _plain_name(row: Mapping[str, Any]) -> str:
+    return str(row.get("name") or "").removeprefix("models/")
+
+
+def _with_limits(info: ModelInfo, row: Mapping[str, Any]) -> ModelInfo:
+    # Gemini counts its two limits apart, so neither of them is the window that both share.
+    thinks = row.get("thinking")
+    limit = count(row.get("inputTokenLimit"))
+    return replace(info, context=None, max_input=limit, reasoning=thinks if isinstance(thinks, bool) else None)

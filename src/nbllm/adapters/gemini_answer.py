@@ -62,9 +62,7 @@ class GeminiAnswer:
             ProviderError: The payload is an error, or says that the prompt was blocked.
         """
         if error_in_body(payload):
-            raise error_from_payload(
-                payload, provider=self._provider, headers=self._arrival.headers, model=self._model
-            )
+            raise error_from_payload(payload, provider=self._provider, headers=self._arrival.headers, model=self._model)
         self._refuse_blocked(payload)
         candidate = _first(payload.get("candidates"))
         yield from self._note_facts(payload)

@@ -98,7 +98,7 @@ def _parameters(request: ChatRequest, endpoint: Endpoint) -> tuple[dict[str, Any
     beside: dict[str, Any] = {}
     options: dict[str, Any] = {}
     row = endpoint.provider
-    for name, value in ({**row.params, **request.params} | row.extra_body).items():
+    for name, value in {**row.extra_body, **row.params, **request.params}.items():
         name = _NAMES.get(name, name)
         if name == "options" and isinstance(value, Mapping):
             options.update(value)
@@ -118,7 +118,9 @@ def _tools(request: ChatRequest) -> list[dict[str, Any]]:
         return []
     if request.tool_choice not in (None, "auto"):
         raise UnsupportedError(
-            f"{request.provider} cannot be told to call a tool", hint="leave the tool choice out", provider=request.provider
+            f"{request.provider} cannot be told to call a tool",
+            hint="leave the tool choice out",
+            provider=request.provider,
         )
     return [
         {
@@ -205,9 +207,7 @@ class _Answer:
             ProviderError: The line is an error, which Ollama also sends inside a 200.
         """
         if error_in_body(payload):
-            raise error_from_payload(
-                payload, provider=self._provider, headers=self._arrival.headers, model=self._model
-            )
+            raise error_from_payload(payload, provider=self._provider, headers=self._arrival.headers, model=self._model)
         if not self._introduced:
             self._introduced = True
             model = payload.get("model")
@@ -244,7 +244,7 @@ class _Answer:
         calls = message.get("tool_calls")
         for call in calls if isinstance(calls, list) else []:
             if isinstance(call, dict) and isinstance(call.get("function"), dict):
-                    yield self._call(call, moment)
+                yield self._call(call, moment)
 
     def _call(self, call: Mapping[str, Any], moment: Any) -> Delta:
         function = call["function"]
