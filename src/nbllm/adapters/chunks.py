@@ -7,14 +7,14 @@ counts is what is there: unknown keys are ignored, missing ones are not missed.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from nbllm.adapters.bodies import error_from_payload, error_in_body, request_id
 from nbllm.adapters.calls import CallIndex
 from nbllm.adapters.think import ThinkTags
 from nbllm.adapters.usage import openai_usage
-from nbllm.errors import ProviderError, StreamBrokenError
+from nbllm.errors import NbllmError, ProviderError, StreamBrokenError
 from nbllm.messages import ChatRequest, Delta, FinishReason, ToolCallDelta, Usage
 from nbllm.transport.sse import Event, SseDecoder, parse_object
 
@@ -39,150 +39,162 @@ FINISH = {
 }
 """Finish reasons of OpenAI and of those who follow it; anything else is OTHER."""
 
+_json_decoder: Any = json.JSONDecoder()
+_scan = _json_decoder.scan_once
+"""What `json.loads` calls in the end, without the four calls around it: half its time on a chunk of this size."""
+_OTHERWISE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, StopIteration)
+"""What the short way meets when a chunk is not as it expects."""
+
 EMPTY = "empty answer"
 CUT_REASONING = "the answer ended inside the reasoning: raise --max-tokens"
 
 
 class Answer:
-    """One answer. Use it once."""
+    """One answer, fed with the bytes of its body. Use it once."""
 
     __slots__ = (
-        "_arrival", "_calls", "_done", "_finish", "_model", "_opened",
-        "_provider", "_said", "_tags", "_texts", "_usage",
+        "_arrival", "_body", "_calls", "_decoder", "_finish", "_form", "_head", "_model", "_opened",
+        "_out", "_provider", "_said", "_tags", "_texts", "_usage", "done", "failure",
     )  # fmt: skip
 
     def __init__(self, request: ChatRequest, provider: ProviderConfig, arrival: Arrival) -> None:
-        self._provider = provider
+        self.done = False
+        """Whether nothing more is expected: the end event came, or an error."""
+        self._provider = provider.id
         self._model = request.model
         self._arrival = arrival
         self._calls = CallIndex()
-        self._tags = ThinkTags(opened=provider.quirk("think_tags") == "open") if provider.quirk("think_tags") else None
+        tags = provider.quirk("think_tags")
+        self._tags = ThinkTags(opened=tags == "open") if tags else None
+        self._decoder = SseDecoder()
+        self._form: str | None = None
+        self._head = b""
+        self._body: list[bytes] = []
+        self._out: list[Delta] = []
+        """Deltas that were not given out yet; text waits in `_texts`, so that adjacent pieces become one."""
         self._texts: list[str] = []
-        """Text of this piece of the network that was not yielded yet."""
         self._usage: Usage | None = None
         self._finish: FinishReason | None = None
-        self._done = False
+        self.failure: NbllmError | None = None
+        """What to raise after the deltas that came before it."""
         self._opened = False
         """Whether the model and the request id were passed on."""
         self._said = False
-        """Whether there was reasoning or a tool call."""
+        """Whether there was reasoning."""
 
-    async def deltas(self) -> AsyncGenerator[Delta, None]:
-        """What arrives, and at last one delta with the finish reason.
-
-        Raises:
-            ProviderError: The answer is an error, or no answer at all.
-            StreamBrokenError: It ended without a finish reason and without `[DONE]`.
-        """
-        decoder: SseDecoder | None = None
-        head = b""
-        chunks = self._arrival.chunks()
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """What one piece of the network adds. An error in it becomes `failure`."""
         try:
-            async for chunk in chunks:
-                if decoder is None:
-                    head += chunk
-                    form = _form(head)
-                    if form is None:
-                        continue
-                    if form != "stream":
-                        body = head + b"".join([c async for c in chunks])
-                        for delta in self._document(body, form):
-                            yield delta
-                        return
-                    decoder, chunk = SseDecoder(), head
-                for delta in self._events(self._decoded(decoder.feed, chunk)):
-                    yield delta
-                if self._done:
-                    break
+            if self._form == "stream":
+                self._events(self._decoder.feed(chunk))
             else:
-                if decoder is not None:
-                    for delta in self._events(self._decoded(decoder.finish)):
-                        yield delta
-        finally:
-            await chunks.aclose()
-        for delta in self._ending():
-            yield delta
+                self._begin(chunk)
+        except NbllmError as error:
+            self._fail(error)
+        return self._given()
 
-    def _decoded(self, step: Any, *chunk: bytes) -> list[Event]:
+    def finish(self) -> list[Delta]:
+        """What is left at the end of the body: either the last delta has the finish reason, or `failure` is set.
+
+        `failure` is a ProviderError when the answer is an error or no answer at all, a StreamBrokenError when it
+        ended without a finish reason and without `[DONE]`, or cannot be read.
+        """
         try:
-            events: list[Event] = step(*chunk)
-        except StreamBrokenError as error:
-            words = error.message
-        else:
-            return events
-        raise self._arrival.broken(f"cannot be read: {words}")
+            if self.failure is None:
+                if self._form in ("json", "page"):
+                    self._document(b"".join(self._body))
+                elif not self.done:
+                    self._events(self._decoder.finish())
+                self._end()
+        except NbllmError as error:
+            self._fail(error)
+        return self._given()
+
+    def _given(self) -> list[Delta]:
+        out, self._out = self._out, []
+        return out
+
+    def _fail(self, error: NbllmError) -> None:
+        self._flush()
+        if isinstance(error, StreamBrokenError) and not error.partial:
+            error = self._arrival.broken_by(error)
+        self.failure = error
+        self.done = True
+
+    def _begin(self, chunk: bytes) -> None:
+        """The first bytes decide what the body is."""
+        if self._form is not None:
+            self._body.append(chunk)
+            return
+        self._head += chunk
+        self._form = _form(self._head)
+        if self._form == "stream":
+            self._events(self._decoder.feed(self._head))
+        elif self._form is not None:
+            self._body.append(self._head)
 
     # ------------------------------------------------------------ events of a stream
 
-    def _events(self, events: list[Event]) -> Iterator[Delta]:
-        """The deltas of the events that one piece of the network held. Adjacent text is joined into one."""
-        texts = self._texts
-        opened = self._opened
-        tags = self._tags
+    def _events(self, events: list[Event]) -> None:
         usage = self._usage
+        texts = self._texts
+        # Never opened with tags: then every chunk goes the long way.
+        plain = self._opened and self._tags is None
         for event in events:
             data = event.data
-            if data == "[DONE]":
-                self._done = self._arrival.settled = True
-                break
-            # The way of nearly every token, so it is written out here: one choice that adds text and nothing else.
-            # Whatever looks different takes the long way below.
-            if opened and tags is None and "\\u" not in data:
+            if plain and "\\u" not in data:
+                # The way of nearly every token, so it is written out here: one choice that adds text and nothing
+                # else. Whatever looks different takes the long way below.
                 try:
-                    payload = json.loads(data)
+                    payload, end = _scan(data, 0)
                     (choice,) = payload["choices"]
-                    ((name, text),) = choice["delta"].items()
+                    delta = choice["delta"]
+                    text = delta["content"]
                     if (
-                        name == "content"
-                        and type(text) is str
+                        text.__class__ is str
+                        and len(delta) == 1
                         and choice.get("finish_reason") is None
-                        and not choice.get("index")
+                        and not choice["index"]
                         and payload.get("usage") is None
                         and "error" not in payload
+                        and end == len(data)
                     ):
                         texts.append(text)
                         continue
-                except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+                except _OTHERWISE:
                     pass
+            if data == "[DONE]":
+                self.done = self._arrival.settled = True
+                break
             if event.event == "ping" or not data:
                 continue
-            yield from self._take(self._object(data), named_error=event.event == "error")
-            opened = self._opened
-        yield from self._flush()
-        if self._usage is not usage and self._usage is not None:
-            yield Delta(usage=self._usage)
+            self._take(parse_object(data, provider=self._provider), named_error=event.event == "error")
+            plain = self._tags is None
+        self._flush()
+        if self._usage is not usage:
+            self._out.append(Delta(usage=self._usage))
 
-    def _object(self, data: str) -> dict[str, Any]:
-        try:
-            return parse_object(data, provider=self._provider.id)
-        except StreamBrokenError:
-            pass
-        raise self._arrival.broken("sent something that is not a JSON object")
-
-    def _flush(self) -> Iterator[Delta]:
+    def _flush(self) -> None:
         if self._texts:
             text = "".join(self._texts)
             self._texts.clear()
             if text:
                 self._arrival.partial.append(text)
-                yield Delta(text=text)
+                self._out.append(Delta(text=text))
 
     # ------------------------------------------------------------ one chunk, whatever is in it
 
-    def _take(self, payload: dict[str, Any], *, named_error: bool = False) -> Iterator[Delta]:
+    def _take(self, payload: dict[str, Any], *, named_error: bool = False) -> None:
         if named_error or error_in_body(payload):
-            yield from self._flush()
             raise self._error(payload)
         if not self._opened:
             self._opened = True
-            yield self._opening(payload)
-        usage = openai_usage(payload)
-        if usage is not None:
-            self._usage = usage
+            self._out.append(self._opening(payload))
+        self._usage = openai_usage(payload) or self._usage
         choices = payload.get("choices")
         for choice in choices if isinstance(choices, list) else ():
             if isinstance(choice, dict) and not choice.get("index"):  # n > 1: only the first answer counts
-                yield from self._choice(choice)
+                self._choice(choice)
 
     def _opening(self, payload: dict[str, Any]) -> Delta:
         model = payload.get("model")
@@ -192,56 +204,53 @@ class Answer:
         )
 
     def _error(self, payload: Any) -> ProviderError:
-        return error_from_payload(payload, provider=self._provider.id, headers=self._arrival.headers, model=self._model)
+        return error_from_payload(payload, provider=self._provider, headers=self._arrival.headers, model=self._model)
 
-    def _choice(self, choice: dict[str, Any]) -> Iterator[Delta]:
+    def _choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
         whole = not isinstance(delta, dict)
         if whole:
             delta = choice.get("message")
         if isinstance(delta, dict):
-            yield from self._message(delta, whole=whole)
+            self._message(delta, whole=whole)
         elif isinstance(choice.get("text"), str):  # the older completions format
             self._texts.append(choice["text"])
         if choice.get("error"):
-            yield from self._flush()
             raise self._error(choice)
         finish = choice.get("finish_reason")
         if isinstance(finish, str) and finish:
             self._finish = FINISH.get(finish.lower(), FinishReason.OTHER)
             self._arrival.settled = True
 
-    def _message(self, delta: dict[str, Any], *, whole: bool) -> Iterator[Delta]:
+    def _message(self, delta: dict[str, Any], *, whole: bool) -> None:
         content = delta.get("content")
         reasoning = _plain(delta.get("reasoning_content")) or _plain(delta.get("reasoning"))
         if reasoning:
-            yield from self._reason(reasoning)
-        if content:
-            for kind, text in _pieces(content):
-                if kind == "reasoning":
-                    yield from self._reason(text)
-                else:
-                    yield from self._write(text)
+            self._reason(reasoning)
+        for kind, text in _pieces(content) if content else ():
+            if kind == "reasoning":
+                self._reason(text)
+            else:
+                self._write(text)
         refusal = delta.get("refusal")
         if isinstance(refusal, str) and refusal:
-            yield from self._write(refusal)
+            self._write(refusal)
         for piece in self._tool_calls(delta, whole=whole):
-            yield from self._flush()
-            self._said = True
-            yield Delta(tool_call=piece)
+            self._flush()
+            self._out.append(Delta(tool_call=piece))
 
-    def _reason(self, text: str) -> Iterator[Delta]:
-        yield from self._flush()
+    def _reason(self, text: str) -> None:
+        self._flush()
         self._said = True
-        yield Delta(reasoning=text)
+        self._out.append(Delta(reasoning=text))
 
-    def _write(self, text: str) -> Iterator[Delta]:
+    def _write(self, text: str) -> None:
         if self._tags is None:
             self._texts.append(text)
             return
         for kind, piece in self._tags.feed(text):
             if kind == "reasoning":
-                yield from self._reason(piece)
+                self._reason(piece)
             else:
                 self._texts.append(piece)
 
@@ -257,38 +266,32 @@ class Answer:
 
     # ------------------------------------------------------------ a whole document, and the end
 
-    def _document(self, body: bytes, form: str) -> Iterator[Delta]:
+    def _document(self, body: bytes) -> None:
         """A body that is no event stream: JSON, also where a stream was asked for, or a web page."""
-        if form == "page":
+        if self._form == "page":
             raise self._arrival.no_answer("a web page")
-        payload = self._json(body)
+        payload = _json(body)
+        if payload is None:
+            raise self._arrival.broken("sent JSON that is cut or broken")
+        if error_in_body(payload):
+            raise self._error(payload)
         if not isinstance(payload, dict) or not payload.get("choices"):
-            raise self._error(payload) if error_in_body(payload) else self._arrival.no_answer("other JSON")
-        yield from self._take(payload)
-        yield from self._flush()
-        self._done = True
-        yield from self._ending()
+            raise self._arrival.no_answer("other JSON")
+        self._take(payload)
+        self._flush()
+        self.done = True
 
-    def _json(self, body: bytes) -> Any:
-        text = body.decode("utf-8-sig", "replace")
-        try:
-            if text.lstrip().startswith("["):
-                return json.loads(text)
-        except (ValueError, RecursionError):
-            pass
-        return self._object(text)
-
-    def _ending(self) -> Iterator[Delta]:
+    def _end(self) -> None:
         """What was held back, and the delta with the finish reason and what there is to say about the answer."""
         if self._tags is not None:
             kind, rest = self._tags.finish()
-            yield from self._reason(rest) if rest and kind == "reasoning" else ()
-            self._texts += [rest] if kind == "text" else []
-            yield from self._flush()
-        if self._finish is None and not self._done:
+            if rest:
+                self._reason(rest) if kind == "reasoning" else self._texts.append(rest)
+        self._flush()
+        if self._finish is None and not self.done:
             raise self._arrival.unfinished()
         finish = self._finish or FinishReason.OTHER
-        yield Delta(usage=self._usage, finish_reason=finish, notice=self._notice(finish))
+        self._out.append(Delta(usage=self._usage, finish_reason=finish, notice=self._notice(finish)))
 
     def _notice(self, finish: FinishReason) -> str | None:
         if self._arrival.partial or self._calls.any:
@@ -311,6 +314,16 @@ def _form(head: bytes) -> str | None:
     if not start:
         return None if len(head) < 4096 else "stream"
     return {b"{": "json", b"[": "json", b"<": "page"}.get(start[:1], "stream")
+
+
+def _json(body: bytes) -> Any:
+    """The document; None when it is none. Half a surrogate pair is made whole by `parse_object`."""
+    text = body.decode("utf-8-sig", "replace")
+    try:
+        value = json.loads(text)
+        return parse_object(text, provider="") if isinstance(value, dict) else value
+    except (ValueError, RecursionError, StreamBrokenError):
+        return None
 
 
 def _plain(value: Any) -> str:

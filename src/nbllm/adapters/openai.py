@@ -26,7 +26,7 @@ from nbllm.adapters import parts
 from nbllm.adapters.base import Endpoint, WireRequest
 from nbllm.adapters.chunks import Answer
 from nbllm.adapters.listing import fetch_listing, read_listing
-from nbllm.adapters.reading import Arrival, refusal
+from nbllm.adapters.reading import Arrival, drain, refusal
 from nbllm.errors import BadRequestError, NbllmError, UnsupportedError
 from nbllm.messages import ChatRequest, Delta, File, Image, Message, Reasoning, Role, Text, Tool, ToolResult
 from nbllm.providers.spec import ModelInfo, ProviderConfig
@@ -86,10 +86,19 @@ class OpenAIAdapter:
                 if again is None:
                     raise _schema_refused(error, request) from None
                 response = await _open(stack, again, request, endpoint)
-            answer = Answer(request, endpoint.provider, Arrival(response, endpoint.provider))
-            async with contextlib.aclosing(answer.deltas()) as deltas:
-                async for delta in deltas:
+            arrival = Arrival(response, endpoint.provider)
+            answer = Answer(request, endpoint.provider, arrival)
+            async with contextlib.aclosing(arrival.chunks()) as chunks:
+                async for chunk in chunks:
+                    for delta in answer.feed(chunk):
+                        yield delta
+                    if answer.done:
+                        break
+                for delta in answer.finish():
                     yield delta
+                if answer.failure is not None:
+                    raise answer.failure
+                await drain(chunks)
 
     async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
         """The provider's own listing."""

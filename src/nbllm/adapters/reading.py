@@ -6,11 +6,12 @@ Deadlines, size caps and the errors of a lost connection are the transport's (`n
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from nbllm.adapters.bodies import error_from_response
-from nbllm.errors import ProviderError, StreamBrokenError, UnreachableError
+from nbllm.errors import NbllmError, ProviderError, StreamBrokenError, UnreachableError
 from nbllm.transport.faults import redirected
 
 if TYPE_CHECKING:
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 GRACE_S = 3.0
 """How long the end of a stream may take once the finish reason has come; usage arrives in between."""
+
+DRAIN_S = 0.5
+"""How long the body may take to end after its end event."""
 
 _KEPT = "what arrived is kept; ask again to get the whole answer"
 
@@ -50,7 +54,7 @@ class Arrival:
             UnreachableError: The connection was lost, or silent for too long, before the first byte.
             StreamBrokenError: The same after it, with the text that arrived; or the body is too large.
         """
-        source: Any = self._response.aiter_bytes()
+        source: Any = self._response.aiter_raw()  # the transport has unpacked it
         try:
             while True:
                 try:
@@ -72,6 +76,13 @@ class Arrival:
         finally:
             await source.aclose()
 
+    def broken_by(self, error: StreamBrokenError) -> StreamBrokenError:
+        """The same error, with the text that arrived."""
+        words = f"{self._provider}: {error.message.removeprefix(self._provider).strip()}"
+        return StreamBrokenError(
+            words, partial="".join(self.partial), hint=error.hint or _KEPT, provider=self._provider
+        )
+
     def broken(self, words: str, *, hint: str | None = None) -> StreamBrokenError:
         """The error for an answer that cannot go on, with the text that arrived."""
         return StreamBrokenError(
@@ -92,6 +103,14 @@ class Arrival:
             provider=self._provider,
             status=self._response.status_code,
         )
+
+
+async def drain(chunks: AsyncGenerator[bytes, None]) -> None:
+    """Read what follows the end event, which is next to nothing, so that the connection can be used again."""
+    with contextlib.suppress(NbllmError, TimeoutError):
+        async with asyncio.timeout(DRAIN_S):
+            async for _ in chunks:
+                pass
 
 
 async def refusal(response: httpx2.Response, *, provider: ProviderConfig, model: str | None) -> ProviderError:
