@@ -19,6 +19,7 @@
     │   └── UnreachableError        no answer; phase: dns, connect, tls, closed, timeout
     ├── StreamBrokenError           the stream ended without saying so; partial
     ├── SchemaMismatchError         the answer did not fit the schema; reply, problems
+    ├── UsageError                  a magic or command was called with words that do not fit
     ├── PromptError                 what was asked cannot be sent: empty, a bad {{expression}}, a bad attachment
     ├── BudgetError
     ├── ReplayMissError
@@ -70,6 +71,7 @@ __all__ = [
     "UnknownProviderError",
     "UnreachableError",
     "UnsupportedError",
+    "UsageError",
 ]
 
 
@@ -305,6 +307,10 @@ class SchemaMismatchError(NbllmError):
         super().__init__(message, hint=hint)
         self.reply = reply
         self.problems = tuple(problems)
+
+
+class UsageError(NbllmError):
+    """A magic or a command was called with words that do not fit; nothing was done."""
 
 
 class PromptError(NbllmError):

@@ -1,0 +1,1 @@
+"""One module a magic: parse the line, call the workspace once, show."""

@@ -1,0 +1,117 @@
+"""The public functions: the workspace of this process, one call each."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any
+
+from nbllm import workspace as _workspace
+from nbllm.chat.options import ChatOptions
+from nbllm.connection import ConnectionCheck
+from nbllm.connection.overview import ProviderTable
+from nbllm.conversations import Conversation
+from nbllm.messages import Delta, Reply
+from nbllm.workspace import Workspace
+
+
+def workspace() -> Workspace:
+    """The one object behind all of this."""
+    return _workspace.current()
+
+
+def _options(
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    attachments: Sequence[Any] = (),
+    tools: Sequence[Callable[..., Any]] = (),
+    schema: Any = None,
+    preset: str | None = None,
+    conversation: str = "main",
+    new: bool = False,
+    history: bool = True,
+) -> ChatOptions:
+    return ChatOptions(
+        model=model,
+        system=system,
+        params=params or {},
+        attachments=attachments,
+        tools=tools,
+        schema=schema,
+        preset=preset,
+        conversation=conversation,
+        new=new,
+        history=history,
+    )
+
+
+def chat(
+    prompt: str,
+    *,
+    model: str | None = None,
+    system: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    attachments: Sequence[Any] = (),
+    tools: Sequence[Callable[..., Any]] = (),
+    schema: Any = None,
+    preset: str | None = None,
+    conversation: str = "main",
+    new: bool = False,
+    history: bool = True,
+) -> Reply:
+    """Ask, and wait for the answer.
+
+    Args:
+        prompt: The question.
+        model: A model reference (`provider/model`), an alias, or None for the default model.
+        system: Instructions that stand above the conversation.
+        params: Parameters in the provider's own words; `temperature` and `max_tokens` work everywhere.
+        attachments: Paths, figures, pictures, DataFrames, dicts.
+        tools: Functions that the model may call; they run on this thread.
+        schema: A pydantic class or JSON Schema dict that the answer must fit; see `Reply.parsed`.
+        preset: Parameters kept under a name.
+        conversation: What was said there goes along; `main` is new with each kernel.
+        new: Start that conversation afresh.
+        history: False sends nothing earlier.
+
+    Raises:
+        NbllmError: One of `nbllm.errors`.
+    """
+    return workspace().chat(
+        prompt,
+        _options(
+            model=model, system=system, params=params, attachments=attachments, tools=tools, schema=schema,
+            preset=preset, conversation=conversation, new=new, history=history,
+        ),
+    )  # fmt: skip
+
+
+async def achat(prompt: str, **options: Any) -> Reply:
+    """`chat`, awaited; the same arguments."""
+    return await workspace().achat(prompt, _options(**options))
+
+
+async def astream(prompt: str, **options: Any) -> AsyncIterator[Delta]:
+    """The answer as it arrives; the same arguments as `chat`."""
+    async for delta in workspace().astream(prompt, _options(**options)):
+        yield delta
+
+
+def providers(*, every: bool = False) -> ProviderTable:
+    """The providers that can be used now; `every` adds the rest."""
+    return workspace().providers(every=every)
+
+
+def check(provider: str, *, model: str | None = None) -> ConnectionCheck:
+    """Test the connection to a provider; with `model` by a real one-token chat."""
+    return workspace().check(provider, model=model)
+
+
+def conversation(name: str = "main") -> Conversation:
+    """A stored conversation.
+
+    Raises:
+        UnknownConversationError: There is none of this name.
+    """
+    return workspace().conversation(name)

@@ -1,0 +1,1 @@
+"""One question and its answer: attachments, tools, schema, retries, and what is kept of it."""

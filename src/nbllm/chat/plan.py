@@ -1,0 +1,211 @@
+"""From what was asked to what will be sent: nothing is sent here, nothing is changed."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from nbllm.adapters import load_adapter
+from nbllm.adapters.base import Adapter, Endpoint
+from nbllm.chat.attachments import attach
+from nbllm.chat.options import ChatOptions
+from nbllm.chat.structured import Shape, shape_of
+from nbllm.chat.tools import BoundTool, bind_all
+from nbllm.conversations import Conversations, Turn
+from nbllm.credentials import Credentials
+from nbllm.errors import PromptError, RegistryError, SettingsError
+from nbllm.messages import ChatRequest, File, Image, Message
+from nbllm.providers.registry import ModelRef, Registry
+from nbllm.providers.spec import ModelInfo, ProviderConfig
+from nbllm.settings import Settings
+from nbllm.transport.http import Http
+from nbllm.transport.limits import Gate
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """What a question needs of the workspace."""
+
+    settings: Settings
+    registry: Registry
+    credentials: Credentials
+    http: Http
+    conversations: Callable[[], Conversations]
+    gate: Callable[[ProviderConfig], Gate]
+    serve: Callable[[Endpoint], Awaitable[Endpoint]]
+    """Starts the child process of a provider that is a GGUF file, and says where it listens."""
+    known_models: Callable[[str], Mapping[str, ModelInfo]]
+    """What is already known of a provider's models, without asking it."""
+    presets: Callable[[], Mapping[str, Mapping[str, Any]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """One question, ready to be sent."""
+
+    request: ChatRequest
+    endpoint: Endpoint
+    adapter: Adapter
+    question: Message
+    turn: Turn
+    tools: Mapping[str, BoundTool]
+    shape: Shape | None
+    max_rounds: int
+    shown_params: Mapping[str, Any]
+    """The parameters that the user or a preset set, for the provenance."""
+
+
+def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key: bool = True) -> Plan:
+    """Resolve everything that a question names.
+
+    Args:
+        prompt: The user's text.
+        options: The rest of what was asked.
+        services: The workspace's parts.
+        need_key: False lets a dry run go on without a credential.
+
+    Raises:
+        NbllmError: Something cannot be resolved or sent; nothing was changed.
+    """
+    if not prompt.strip() and not options.attachments:
+        raise PromptError("the prompt is empty", hint="write the question in the cell's body")
+    ref = _model(options, services)
+    provider = services.registry.get(ref.provider)
+    endpoint = _endpoint(provider, services, need_key=need_key)
+    adapter = load_adapter(provider.kind)
+    preset = _preset(options.preset, services)
+    shape = shape_of(options.schema, name=options.schema_name) if options.schema is not None else None
+    tools = bind_all(options.tools)
+    parts = _attachments(options.attachments, services)
+    _refuse_pictures(parts, services.known_models(ref.provider).get(ref.model), ref)
+    question = Message.user(prompt, *parts)
+    turn = services.conversations().begin(
+        options.conversation, new=options.new, history=options.history, append=options.append, cell=options.cell
+    )
+    request = _request(ref, options, preset, (*turn.messages, question), tools, shape)
+    return Plan(
+        request=request,
+        endpoint=endpoint,
+        adapter=adapter,
+        question=question,
+        turn=turn,
+        tools=tools,
+        shape=shape,
+        max_rounds=options.max_rounds or int(services.settings["max_rounds"]),
+        shown_params=_shown(request),
+    )
+
+
+def _model(options: ChatOptions, services: Services) -> ModelRef:
+    def usable(provider_id: str) -> bool:
+        provider = services.registry.get(provider_id)
+        status = services.credentials.status(provider, services.registry.key_variables(provider_id))
+        return provider.enabled and status.source != "none"
+
+    return services.registry.resolve(options.model or services.registry.default_model(usable))
+
+
+def _endpoint(provider: ProviderConfig, services: Services, *, need_key: bool) -> Endpoint:
+    if provider.status == "unsupported":
+        raise RegistryError(
+            f"{provider.id} speaks a wire format that nbllm does not", hint=provider.note or provider.doc
+        )
+    if not provider.enabled:
+        raise RegistryError(
+            f"the provider {provider.id} is disabled", hint=f"run `%llm_providers enable {provider.id}`"
+        )
+    variables = services.registry.key_variables(provider.id)
+    find = services.credentials.require if need_key else services.credentials.find
+    return Endpoint(provider, find(provider, variables), services.http)
+
+
+def _preset(name: str | None, services: Services) -> Mapping[str, Any]:
+    if name is None:
+        return {}
+    presets = services.presets()
+    if name in presets:
+        return presets[name]
+    close = difflib.get_close_matches(name, presets, n=3)
+    raise SettingsError(
+        f"there is no preset {name!r}",
+        hint=f"did you mean {', '.join(close)}?" if close else "`%llm_config preset NAME -p k=v` makes one",
+        key=f"presets.{name}",
+    )
+
+
+def _attachments(values: Sequence[Any], services: Services) -> tuple[Image | File, ...]:
+    cap = float(services.settings["attachment_mb"]) * 1e6
+    named = [v if isinstance(v, tuple) and len(v) == 2 and isinstance(v[0], str) else (None, v) for v in values]
+    return tuple(attach(value, name=name, cap_bytes=cap) for name, value in named)
+
+
+def _refuse_pictures(parts: Sequence[Image | File], known: ModelInfo | None, ref: ModelRef) -> None:
+    """Several servers drop a picture silently, so what the listing says is asked first (wire formats, row 24)."""
+    if known is None or known.input_modalities is None or "image" in known.input_modalities:
+        return
+    for part in parts:
+        if isinstance(part, Image):
+            raise PromptError(
+                f"{ref.ref} takes no pictures ({part.name or 'the attachment'})",
+                hint=f"its listing says: {', '.join(known.input_modalities)}",
+            )
+
+
+def _request(
+    ref: ModelRef,
+    options: ChatOptions,
+    preset: Mapping[str, Any],
+    messages: tuple[Message, ...],
+    tools: Mapping[str, BoundTool],
+    shape: Shape | None,
+) -> ChatRequest:
+    params = {**preset, **options.params}
+    # Named like our own options, these mean the same wherever they are written.
+    system = options.system if options.system is not None else params.pop("system", None)
+    temperature = options.temperature if options.temperature is not None else params.pop("temperature", None)
+    max_tokens = options.max_tokens if options.max_tokens is not None else params.pop("max_tokens", None)
+    for name in ("system", "temperature", "max_tokens"):
+        params.pop(name, None)
+    return ChatRequest(
+        provider=ref.provider,
+        model=ref.model,
+        messages=messages,
+        system=None if system is None else str(system),
+        temperature=_number(temperature, "temperature"),
+        max_tokens=_whole(max_tokens, "max_tokens"),
+        params=params,
+        tools=tuple(t.spec for t in tools.values()),
+        schema=shape.schema if shape else None,
+        schema_name=shape.name if shape else "answer",
+        stream=options.stream,
+    )
+
+
+def _number(value: Any, name: str) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 0:
+        raise PromptError(f"{name} is a number from 0, not {value!r}")
+    return float(value)
+
+
+def _whole(value: Any, name: str) -> int | None:
+    if value is None:
+        return None
+    # 0 means one token and -1 no limit to some servers, an error to others: neither is ever sent.
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise PromptError(f"{name} is a whole number from 1, not {value!r}")
+    return value
+
+
+def _shown(request: ChatRequest) -> dict[str, Any]:
+    shown = {"temperature": request.temperature, "max_tokens": request.max_tokens, **request.params}
+    return {k: v for k, v in shown.items() if v is not None}
+
+
+def in_prompt(request: ChatRequest, shape: Shape) -> ChatRequest:
+    """The request for a server without structured output: the schema goes into the system text."""
+    system = "\n\n".join(filter(None, (request.system, shape.instruction())))
+    return replace(request, schema=None, system=system)

@@ -1,0 +1,123 @@
+"""An answer that must fit a schema: what is sent, how it is read, what is said when it does not fit."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nbllm.errors import PromptError
+
+_FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)\n?```", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A schema and how to turn a fitting answer into an object."""
+
+    name: str
+    schema: Mapping[str, Any]
+    model: Any = None
+    """The pydantic class, or None: then the answer becomes plain JSON values."""
+
+    def read(self, text: str) -> tuple[Any, list[str]]:
+        """The object, and the problems; the object is None when there are any."""
+        document, problem = _json_in(text)
+        if problem:
+            return None, [problem]
+        return self._by_model(document) if self.model is not None else self._by_schema(document)
+
+    def _by_model(self, document: Any) -> tuple[Any, list[str]]:
+        from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (loaded by whoever gave the class)
+
+        try:
+            return TypeAdapter(self.model).validate_json(json.dumps(document)), []
+        except ValidationError as exc:
+            return None, [f"{_place(e['loc'])}: {e['msg']}" for e in exc.errors()]
+
+    def _by_schema(self, document: Any) -> tuple[Any, list[str]]:
+        from jsonschema import validators  # noqa: PLC0415  (only for answers with a schema)
+
+        validator = validators.validator_for(self.schema)(self.schema)
+        problems = [f"{_place(e.absolute_path)}: {e.message}" for e in validator.iter_errors(document)]
+        return (None, problems) if problems else (document, [])
+
+    def instruction(self) -> str:
+        """What is added to the system text for servers without structured output."""
+        return (
+            "Answer with one JSON value that fits this JSON Schema, and nothing else: no code fence, no comment.\n"
+            + json.dumps(self.schema, ensure_ascii=False)
+        )
+
+    def complaint(self, problems: list[str]) -> str:
+        """The one turn of repair."""
+        listed = "\n".join(f"- {p}" for p in problems[:20])
+        return f"That answer does not fit the schema:\n{listed}\nAnswer again with one JSON value that fits it, only."
+
+
+def shape_of(schema: Any, *, name: str | None = None) -> Shape:
+    """Read what the user gave as a schema.
+
+    Args:
+        schema: A pydantic class, another class that pydantic understands (dataclass, TypedDict), or a JSON Schema
+            as a dict.
+
+    Raises:
+        PromptError: It is none of these, or not a valid JSON Schema.
+    """
+    label = re.sub(r"[^a-zA-Z0-9_-]", "_", name or getattr(schema, "__name__", "") or "answer")[:64]
+    if isinstance(schema, Mapping):
+        return Shape(label, _checked(schema, label))
+    if isinstance(schema, type):
+        return Shape(label, _from_class(schema, label), schema)
+    raise PromptError(
+        f"the schema {label} is a {type(schema).__name__}, not a schema",
+        hint="give a pydantic class or a JSON Schema dict",
+    )
+
+
+def _checked(schema: Mapping[str, Any], label: str) -> Mapping[str, Any]:
+    from jsonschema import validators  # noqa: PLC0415  (only for answers with a schema)
+    from jsonschema.exceptions import SchemaError  # noqa: PLC0415
+
+    if not any(k in schema for k in ("type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const")):
+        raise PromptError(f"the schema {label} says nothing about the answer", hint='a JSON Schema has a "type"')
+    try:
+        validators.validator_for(schema).check_schema(schema)
+    except SchemaError as exc:
+        raise PromptError(f"the schema {label} is not a JSON Schema: {exc.message}") from exc
+    return schema
+
+
+def _from_class(cls: type, label: str) -> Mapping[str, Any]:
+    from pydantic import TypeAdapter  # noqa: PLC0415  (loaded by whoever gave the class)
+    from pydantic.errors import PydanticUserError  # noqa: PLC0415
+
+    try:
+        if cls in (str, int, float, bool, bytes):
+            raise PromptError(f"the schema {label} is a plain type", hint="give a pydantic class or a JSON Schema dict")
+        return TypeAdapter(cls).json_schema()
+    except PydanticUserError as exc:
+        raise PromptError(
+            f"the schema {label} is a class that has no JSON Schema", hint="give a pydantic class or a JSON Schema dict"
+        ) from exc
+
+
+def _json_in(text: str) -> tuple[Any, str | None]:
+    """The JSON value in an answer: the whole of it, or the one in a code fence, or between the outer brackets."""
+    candidates = [text.strip(), *(m.strip() for m in _FENCE.findall(text))]
+    start, end = min((i for i in map(text.find, "{[") if i >= 0), default=-1), max(text.rfind("}"), text.rfind("]"))
+    if 0 <= start < end:
+        candidates.append(text[start : end + 1])
+    for candidate in candidates:
+        try:
+            return json.loads(candidate), None
+        except ValueError:
+            continue
+    return None, "the answer is not JSON"
+
+
+def _place(path: Any) -> str:
+    return ".".join(str(p) for p in path) or "answer"

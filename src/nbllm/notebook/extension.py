@@ -1,0 +1,46 @@
+"""`%load_ext nbllm`: adds the magics, prints nothing, opens nothing, and never fails."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING
+
+from nbllm.errors import NbllmError
+from nbllm.notebook import completion, display, session
+from nbllm.notebook.magics.chat import ChatMagics
+from nbllm.notebook.magics.config import ConfigMagics
+from nbllm.notebook.magics.providers import ProviderMagics
+from nbllm.settings import ConfigFile, Paths
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+_MAGICS = (ChatMagics, ProviderMagics, ConfigMagics)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Add the magics, their completion, and how a `Reply` is shown."""
+    for magics in _MAGICS:
+        shell.register_magics(magics)
+    completion.install(shell)
+    display.install(shell)
+    _warn_of_broken_settings()
+
+
+def _warn_of_broken_settings() -> None:
+    try:
+        ConfigFile(Paths.from_environment()).read()
+    except NbllmError as exc:
+        warnings.warn(f"nbllm goes on without it: {exc.message}", stacklevel=1)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take everything away again, and close what was opened."""
+    for magics in _MAGICS:
+        for kind, names in magics.magics.items():
+            for name in names:
+                shell.magics_manager.magics[kind].pop(name, None)
+        shell.magics_manager.registry.pop(magics.__name__, None)
+    completion.uninstall(shell)
+    display.uninstall(shell)
+    session.close()

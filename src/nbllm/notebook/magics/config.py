@@ -1,0 +1,77 @@
+"""`%llm_config`: settings, presets, and going back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
+
+from nbllm.errors import UsageError
+from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, split
+from nbllm.notebook.session import workspace
+from nbllm.tables import Table, rows_of
+
+VERBS = ("preset", "history", "undo")
+
+
+@magics_class
+class ConfigMagics(Magics):
+    """The settings magic."""
+
+    @no_var_expand
+    @line_magic
+    def llm_config(self, line: str) -> Any:
+        """Settings: `%llm_config`, `%llm_config NAME`, `%llm_config NAME VALUE [--session]`.
+
+        `preset NAME -p k=v ...` keeps parameters under a name (without -p it is removed), `preset` lists them;
+        `history` lists earlier versions of the file, `undo` goes back to the last one.
+        """
+        words = split(line)
+        verb = words[0] if words else ""
+        if verb == "preset":
+            return _preset(words[1:])
+        if verb == "history":
+            _parser("history").read(words[1:])
+            return Table(
+                rows_of(workspace().config.history()), columns=("when", "what"), title="config.toml, newest first"
+            )
+        if verb == "undo":
+            _parser("undo").read(words[1:])
+            change = workspace().config.undo()
+            return Table([{"undone": change.what, "of": change.when}])
+        return _settings(words)
+
+
+def _parser(verb: str = "") -> Arguments:
+    return Arguments(f"%llm_config {verb}".strip())
+
+
+def _settings(words: list[str]) -> Any:
+    parser = _parser()
+    parser.add_argument("name", nargs="?", metavar="NAME")
+    parser.add_argument("value", nargs="?", metavar="VALUE")
+    parser.add_argument("--session", action="store_true", help="hold for this kernel only")
+    asked = parser.read(words)
+    settings = workspace().settings
+    if asked.name is None:
+        return Table(rows_of(settings.all()), columns=("name", "value", "source", "doc"))
+    if asked.value is None:
+        return Table(rows_of([settings.lookup(asked.name)]), columns=("name", "value", "source", "doc"))
+    value = settings.set(asked.name, asked.value, keep=not asked.session)
+    return Table(rows_of([value]), columns=("name", "value", "source", "doc"))
+
+
+def _preset(words: list[str]) -> Any:
+    parser = _parser("preset")
+    parser.add_argument("name", nargs="?", metavar="NAME")
+    parser.add_argument("-p", "--param", type=assignment, action="append", metavar="KEY=VALUE")
+    asked = parser.read(words)
+    if asked.name is None and asked.param:
+        raise UsageError("%llm_config preset: the preset needs a name", hint="%llm_config preset NAME -p k=v")
+    if asked.name is not None:
+        workspace().set_preset(asked.name, pairs(asked.param))
+    presets = workspace().presets()
+    rows = [
+        {"preset": name, "parameters": ", ".join(f"{k}={v!r}" for k, v in p.items())} for name, p in presets.items()
+    ]
+    return Table(rows, columns=("preset", "parameters"))

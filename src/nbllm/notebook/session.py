@@ -1,0 +1,69 @@
+"""The workspace behind the magics, and what the shell knows of the cell that runs."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from nbllm.workspace import Workspace
+
+
+def workspace() -> Workspace:
+    """The workspace of this process. The first call imports what it needs, which `%load_ext` does not."""
+    from nbllm.workspace import current  # noqa: PLC0415  (pydantic, httpx2: not before the first use)
+
+    return current()
+
+
+class Cells:
+    """Tells the cells of a notebook apart, so that running one again can branch from where it stood."""
+
+    def __init__(self) -> None:
+        self._execution: tuple[int, str | None] | None = None
+        self._count = 0
+
+    def current(self, shell: InteractiveShell) -> str | None:
+        """An id of the question that is being asked: of its cell, and which one in that cell; None: not known."""
+        cell = _front_end_id(shell) or _headless_id(shell)
+        if cell is None:
+            return None
+        execution = (shell.execution_count, cell)
+        self._count = self._count + 1 if execution == self._execution else 1
+        self._execution = execution
+        return f"{cell}#{self._count}"
+
+
+def _front_end_id(shell: InteractiveShell) -> str | None:
+    """JupyterLab, Notebook 7 and VS Code send the cell's id with each request."""
+    cell = _metadata(shell).get("cellId")
+    return str(cell) if cell else None
+
+
+def _metadata(shell: InteractiveShell) -> dict[str, Any]:
+    kernel = getattr(shell, "kernel", None)
+    parent = kernel.get_parent() if hasattr(kernel, "get_parent") else {}
+    metadata = (parent or {}).get("metadata")
+    return metadata if isinstance(metadata, dict) else {}
+
+
+def _headless_id(shell: InteractiveShell) -> str | None:
+    """nbclient and nbval send no id, but run each cell once, from top to bottom: place and source name it."""
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None or getattr(kernel, "_allow_stdin", True):
+        return None
+    source = shell.user_ns.get("_ih", [""])[-1]
+    notebook = os.environ.get("JPY_SESSION_NAME") or os.getcwd()
+    text = f"{notebook}\0{shell.execution_count}\0{source}"
+    return "headless-" + hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def close() -> None:
+    """Close the workspace of this process if there is one."""
+    module = sys.modules.get("nbllm.workspace")
+    if module is not None:
+        module.forget_current()

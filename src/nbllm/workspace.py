@@ -1,0 +1,254 @@
+"""The one object that a user interface holds: everything else, wired together.
+
+Nothing is opened before it is used: no file, no socket, no thread.
+"""
+
+from __future__ import annotations
+
+import difflib
+import threading
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Literal
+
+from nbllm import aio
+from nbllm.adapters.base import Endpoint
+from nbllm.chat.dry import DryRun, dry_run
+from nbllm.chat.options import ChatOptions
+from nbllm.chat.plan import Services, make_plan
+from nbllm.chat.run import ChatRun
+from nbllm.connection import CachedListing, ConnectionCheck, Found
+from nbllm.connection.overview import Overview, ProviderTable
+from nbllm.conversations import Conversation, Conversations
+from nbllm.credentials import Credentials, SavedKey, Secret
+from nbllm.errors import SettingsError
+from nbllm.local import LocalServers
+from nbllm.messages import Delta, Reply
+from nbllm.providers.registry import ModelRef, Registry
+from nbllm.providers.spec import ModelInfo, ProviderConfig
+from nbllm.providers.urls import origin_of
+from nbllm.settings import ConfigFile, Paths, Settings
+from nbllm.store import Store
+from nbllm.transport.demo import DEMO_ORIGIN, DemoTransport
+from nbllm.transport.http import Http
+from nbllm.transport.limits import Gate
+
+
+class Workspace:
+    """Providers, keys, settings, conversations and the way to the models, for one user.
+
+    Args:
+        paths: Where files are; None: from the environment.
+        environ: Variables that count; None: the process's own, read live.
+    """
+
+    def __init__(self, *, paths: Paths | None = None, environ: Mapping[str, str] | None = None) -> None:
+        self.paths = paths or Paths.from_environment(environ)
+        self.kernel = uuid.uuid4().hex
+        self.config = ConfigFile(self.paths)
+        self.settings = Settings(self.config, environ)
+        self.registry = Registry(self.config, self.settings)
+        self.credentials = Credentials(self.paths, self.config, environ)
+        self.http = Http(
+            environ=environ,
+            offline=lambda: bool(self.settings["offline"]),
+            mounts={DEMO_ORIGIN: DemoTransport},
+        )
+        self._gates: dict[str, Gate] = {}
+        self._lock = threading.RLock()
+        self._services = Services(
+            settings=self.settings,
+            registry=self.registry,
+            credentials=self.credentials,
+            http=self.http,
+            conversations=lambda: self.conversations,
+            gate=self._gate,
+            serve=self._serve,
+            known_models=self.known_models,
+            presets=self.presets,
+        )
+
+    # ------------------------------------------------------------ opened on first use
+
+    @cached_property
+    def store(self) -> Store:
+        """Where conversations and usage are kept; in memory when the disk cannot be used."""
+        return Store.open(self.paths, self.settings["database_url"])
+
+    @cached_property
+    def conversations(self) -> Conversations:
+        """The stored messages."""
+        with self._lock:
+            return Conversations(self.store, kernel=self.kernel)
+
+    @cached_property
+    def local(self) -> LocalServers:
+        """The child processes that serve GGUF files."""
+        return LocalServers()
+
+    @cached_property
+    def overview(self) -> Overview:
+        """Which providers could be used right now, and what they answered last."""
+        return Overview(self.paths, self.registry, self.credentials, self.http, self.settings, self._serve)
+
+    def close(self) -> None:
+        """Close connections, stop child processes, finish writing. The workspace opens them again when used."""
+        parts = self.__dict__
+        if "local" in parts:
+            parts.pop("local").close()
+        if not aio.in_loop():
+            aio.run(self.http.aclose())
+        parts.pop("conversations", None)
+        if "store" in parts:
+            parts.pop("store").close()
+
+    # ------------------------------------------------------------ asking
+
+    def ask(self, prompt: str, options: ChatOptions | None = None) -> ChatRun:
+        """Prepare a question. Nothing is sent before its deltas are read.
+
+        Raises:
+            NbllmError: The model, key, preset, attachment, tool or schema cannot be used.
+        """
+        return ChatRun(make_plan(prompt, options or ChatOptions(), self._services), self._services)
+
+    def dry_run(self, prompt: str, options: ChatOptions | None = None) -> DryRun:
+        """What would be sent, and an estimate. Sends nothing; needs no key."""
+        return dry_run(make_plan(prompt, options or ChatOptions(), self._services, need_key=False))
+
+    def chat(self, prompt: str, options: ChatOptions | None = None) -> Reply:
+        """Ask, and wait for the whole answer."""
+        with self.ask(prompt, options) as run:
+            for _ in run.deltas():
+                pass
+        assert run.reply is not None
+        return run.reply
+
+    async def achat(self, prompt: str, options: ChatOptions | None = None) -> Reply:
+        """`chat`, awaited on the caller's own event loop."""
+        run = self.ask(prompt, options)
+        async for _ in run.adeltas():
+            pass
+        assert run.reply is not None
+        return run.reply
+
+    async def astream(self, prompt: str, options: ChatOptions | None = None) -> AsyncIterator[Delta]:
+        """The deltas, on the caller's own event loop."""
+        async for delta in self.ask(prompt, options).adeltas():
+            yield delta
+
+    # ------------------------------------------------------------ providers
+
+    def providers(self, *, every: bool = False) -> ProviderTable:
+        """The providers that can be used now; `every` adds the rest."""
+        return self.overview.table(every=every)
+
+    def check(self, provider_id: str, *, model: str | None = None) -> ConnectionCheck:
+        """Test the connection to one provider, stage by stage."""
+        return aio.run(self.overview.check(provider_id, model=model))
+
+    def check_many(
+        self, provider_ids: Sequence[str] | None = None, *, on_tick: Callable[[], None] | None = None
+    ) -> Iterator[tuple[str, ConnectionCheck]]:
+        """Test several providers (None: all that can be used now) at once; results as they come."""
+        return aio.iterate(self.overview.check_many(provider_ids), on_tick=on_tick)
+
+    def models(self, provider_id: str, *, refresh: bool = False) -> CachedListing:
+        """The provider's own listing, from the cache unless it is old or `refresh` is set."""
+        return aio.run(self.overview.models(provider_id, refresh=refresh))
+
+    def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
+        """What is known of a provider's models without asking it."""
+        return self.overview.known_models(provider_id)
+
+    def discover(self) -> list[Found]:
+        """Look for model servers on this machine."""
+        return aio.run(self.overview.discover())
+
+    def save_key(
+        self, provider_id: str, secret: Secret, *, store: Literal["keyring", "vault", "session"] | None = None
+    ) -> SavedKey:
+        """Keep a key for a provider's present origin."""
+        return self.credentials.save(self.registry.get(provider_id), secret, store=store)
+
+    def use(self, ref: str, *, keep: bool = True) -> ModelRef:
+        """Make a model the default."""
+        resolved = self.resolve(ref)
+        self.settings.set("model", resolved.ref, keep=keep)
+        return resolved
+
+    def resolve(self, ref: str) -> ModelRef:
+        """A model reference, an alias or a bare id as provider and model."""
+        return self.registry.resolve(ref, offered=self.overview.offered())
+
+    # ------------------------------------------------------------ settings
+
+    def presets(self) -> Mapping[str, Mapping[str, Any]]:
+        """Parameters kept under a name."""
+        kept = self.config.read().get("presets", {})
+        return {k: dict(v) for k, v in kept.items() if isinstance(v, Mapping)} if isinstance(kept, Mapping) else {}
+
+    def set_preset(self, name: str, params: Mapping[str, Any]) -> None:
+        """Keep parameters under a name; without parameters the preset is removed.
+
+        Raises:
+            SettingsError: The file cannot be written, or there is no preset to remove.
+        """
+        if not params and name not in self.presets():
+            close = difflib.get_close_matches(name, self.presets(), n=3)
+            raise SettingsError(
+                f"there is no preset {name!r}", hint=f"did you mean {', '.join(close)}?" if close else None
+            )
+
+        def change(document: Any) -> None:
+            presets = document.setdefault("presets", {})
+            if params:
+                presets[name] = dict(params)
+            else:
+                del presets[name]
+
+        self.config.update(f"preset {name}", change)
+
+    # ------------------------------------------------------------ conversations
+
+    def conversation(self, name: str = "main") -> Conversation:
+        """A stored conversation."""
+        return self.conversations.get(name)
+
+    # ------------------------------------------------------------ wiring
+
+    def _gate(self, provider: ProviderConfig) -> Gate:
+        origin = origin_of(provider.base_url) if provider.base_url else provider.id
+        with self._lock:
+            if origin not in self._gates:
+                self._gates[origin] = Gate(provider.rate_limit)
+            return self._gates[origin]
+
+    async def _serve(self, endpoint: Endpoint) -> Endpoint:
+        url, key = await self.local.endpoint_url(endpoint.provider)
+        row = endpoint.provider.model_copy(update={"base_url": url, "auth": "bearer"})
+        return replace(endpoint, provider=row, key=key)
+
+
+_current: Workspace | None = None
+_lock = threading.Lock()
+
+
+def current() -> Workspace:
+    """The workspace of this process, made on the first call."""
+    global _current
+    with _lock:
+        if _current is None:
+            _current = Workspace()
+        return _current
+
+
+def forget_current() -> None:
+    """Close the workspace of this process; the next `current()` makes a new one."""
+    global _current
+    with _lock:
+        before, _current = _current, None
+    if before is not None:
+        before.close()
