@@ -27,13 +27,11 @@ from nbllm.errors import SettingsError
 from nbllm.local import LocalServers
 from nbllm.messages import Delta, Reply
 from nbllm.providers.registry import ModelRef, Registry
-from nbllm.providers.spec import ModelInfo, ProviderConfig
-from nbllm.providers.urls import origin_of
+from nbllm.providers.spec import ModelInfo
 from nbllm.settings import ConfigFile, Paths, Settings
 from nbllm.store import Store
 from nbllm.transport.demo import DEMO_ORIGIN, DemoTransport
 from nbllm.transport.http import Http
-from nbllm.transport.limits import Gate
 
 
 class Workspace:
@@ -56,7 +54,6 @@ class Workspace:
             offline=lambda: bool(self.settings["offline"]),
             mounts={DEMO_ORIGIN: DemoTransport},
         )
-        self._gates: dict[str, Gate] = {}
         self._lock = threading.RLock()
         self._services = Services(
             settings=self.settings,
@@ -64,7 +61,7 @@ class Workspace:
             credentials=self.credentials,
             http=self.http,
             conversations=lambda: self.conversations,
-            gate=self._gate,
+            gate=self.http.gate,
             serve=self._serve,
             known_models=self.known_models,
             presets=self.presets,
@@ -218,13 +215,6 @@ class Workspace:
         return self.conversations.get(name)
 
     # ------------------------------------------------------------ wiring
-
-    def _gate(self, provider: ProviderConfig) -> Gate:
-        origin = origin_of(provider.base_url) if provider.base_url else provider.id
-        with self._lock:
-            if origin not in self._gates:
-                self._gates[origin] = Gate(provider.rate_limit)
-            return self._gates[origin]
 
     async def _serve(self, endpoint: Endpoint) -> Endpoint:
         url, key = await self.local.endpoint_url(endpoint.provider)

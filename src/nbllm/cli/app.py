@@ -1,0 +1,117 @@
+"""The commands."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nbllm.cli import providers as provider_commands
+from nbllm.cli.words import assignments
+
+app = typer.Typer(
+    name="nbllm",
+    help="Language models in notebooks: the same core on the command line.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.add_typer(provider_commands.app, name="providers")
+
+
+def close() -> None:
+    """Close what a command opened."""
+    module = sys.modules.get("nbllm.workspace")
+    if module is not None:
+        module.forget_current()
+
+
+@app.callback()
+def _common(
+    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        from nbllm import __version__  # noqa: PLC0415
+
+        typer.echo(f"nbllm {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def chat(
+    text: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
+    model: Annotated[str | None, typer.Option("-m", "--model", metavar="REF", help="provider/model")] = None,
+    system: Annotated[str | None, typer.Option("-s", "--system", help="Instructions above the conversation.")] = None,
+    temperature: Annotated[float | None, typer.Option("-t", "--temperature")] = None,
+    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Longest answer, in tokens.")] = None,
+    param: Annotated[list[str] | None, typer.Option("-p", "--param", metavar="KEY=VALUE")] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="Parameters kept under a name.")] = None,
+    conversation: Annotated[str, typer.Option("-c", "--conversation", help="Whose history goes along.")] = "main",
+    new: Annotated[bool, typer.Option("--new", help="Start that conversation afresh.")] = False,
+    no_history: Annotated[bool, typer.Option("--no-history", help="Send nothing earlier.")] = False,
+    attach: Annotated[list[str] | None, typer.Option("-a", "--attach", metavar="PATH")] = None,
+    schema: Annotated[Path | None, typer.Option("--schema", metavar="FILE", help="JSON Schema file.")] = None,
+    no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer once, complete.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the answer and its facts as JSON.")] = False,
+) -> None:
+    """One answer, streamed to the terminal."""
+    from nbllm.chat.options import ChatOptions  # noqa: PLC0415  (the core: only for this command)
+    from nbllm.cli.answer import print_answer, read_schema  # noqa: PLC0415
+    from nbllm.workspace import current  # noqa: PLC0415
+
+    options = ChatOptions(
+        model=model,
+        system=system,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        params=assignments(param),
+        preset=preset,
+        attachments=attach or (),
+        schema=read_schema(schema) if schema else None,
+        conversation=conversation,
+        new=new,
+        history=not no_history,
+    )
+    question = sys.stdin.read() if text == "-" else text
+    if dry_run:
+        typer.echo(current().dry_run(question, options).to_text())
+        return
+    print_answer(current().ask(question, options), stream=not (no_stream or as_json), as_json=as_json)
+
+
+@app.command()
+def lab(
+    port: Annotated[int | None, typer.Option(help="Port of the server.")] = None,
+    no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
+) -> None:
+    """JupyterLab on a copy of the quickstart notebook."""
+    from nbllm.cli.lab import start  # noqa: PLC0415
+
+    start(port=port, browser=not no_browser)
+
+
+@app.command()
+def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> int:
+    """Versions, paths, keyring, network, providers: what is well, and what to do where it is not."""
+    from nbllm.cli.doctor import examine  # noqa: PLC0415
+
+    findings = examine()
+    if as_json:
+        typer.echo(json.dumps([f.as_json() for f in findings], indent=1))
+    else:
+        for finding in findings:
+            typer.echo(finding.to_text())
+    return 1 if any(f.level == "error" for f in findings) else 0
+
+
+@app.command("demo-server")
+def demo_server(port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8321) -> None:
+    """The demo provider on a loopback port, until interrupted."""
+    from nbllm.cli.demo_server import serve  # noqa: PLC0415
+
+    serve(port)

@@ -1,0 +1,148 @@
+"""`nbllm doctor`: what is well here, what is not, and what to do. Sends nothing off this machine; shows no secret."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from nbllm import __version__
+from nbllm.errors import NbllmError
+from nbllm.foreign import one_line
+from nbllm.workspace import Workspace, current
+
+Level = Literal["ok", "warning", "error"]
+
+_PACKAGES = ("ipython", "ipykernel", "jupyterlab", "ipywidgets", "anywidget", "httpx2", "openai", "pydantic",
+             "sqlalchemy", "keyring", "cryptography", "xllamacpp")  # fmt: skip
+_LOW_DISK_BYTES = 200_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report."""
+
+    level: Level
+    topic: str
+    says: str
+    advice: str | None = None
+    """What to do; None when all is well."""
+
+    def as_json(self) -> dict[str, Any]:
+        """For programs."""
+        return asdict(self)
+
+    def to_text(self) -> str:
+        """For people."""
+        line = f"{self.level:8}{self.topic:12}{one_line(self.says, 400)}"
+        return f"{line}\n{'':20}-> {one_line(self.advice, 400)}" if self.advice else line
+
+
+def examine(workspace: Workspace | None = None) -> list[Finding]:
+    """Look at everything; a look that fails is itself a finding."""
+    workspace = workspace or current()
+    looks: tuple[Callable[[Workspace], Iterator[Finding]], ...] = (
+        _versions, _paths, _settings, _store, _keys, _network, _providers,
+    )  # fmt: skip
+    findings: list[Finding] = []
+    for look in looks:
+        try:
+            findings += look(workspace)
+        except NbllmError as exc:
+            findings.append(Finding("error", look.__name__.strip("_"), exc.message, exc.hint))
+        except Exception as exc:  # noqa: BLE001  (one look that fails must not hide the others)
+            findings.append(Finding("error", look.__name__.strip("_"), f"{type(exc).__name__}: {exc}", "report this"))
+    return findings
+
+
+def _versions(_: Workspace) -> Iterator[Finding]:
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding("ok", "python", f"{platform.python_version()} on {system}, {sys.executable}")
+    yield Finding("ok", "nbllm", __version__)
+    found = []
+    for name in _PACKAGES:
+        try:
+            found.append(f"{name} {importlib.metadata.version(name)}")
+        except importlib.metadata.PackageNotFoundError:
+            found.append(f"{name} -")
+    yield Finding("ok", "packages", ", ".join(found))
+    if "jupyterlab -" in found:
+        yield Finding("warning", "jupyterlab", "not installed", 'pip install "nbllm[lab]" for `nbllm lab`')
+
+
+def _paths(workspace: Workspace) -> Iterator[Finding]:
+    paths = workspace.paths
+    for topic, folder in (("config", paths.config_dir), ("data", paths.data_dir), ("cache", paths.cache_dir)):
+        yield _folder(topic, folder)
+    there = next(p for p in (paths.data_dir, *paths.data_dir.parents) if p.exists())
+    free = shutil.disk_usage(there).free
+    level: Level = "ok" if free > _LOW_DISK_BYTES else "warning"
+    yield Finding(level, "disk", f"{free / 1e9:.1f} GB free", None if level == "ok" else "make room, or set NBLLM_HOME")
+
+
+def _folder(topic: str, folder: Path) -> Finding:
+    existing = next(p for p in (folder, *folder.parents) if p.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        return Finding("error", topic, f"{folder} cannot be written", "set NBLLM_HOME to a folder that can")
+    if folder.exists() and folder.stat().st_mode & 0o077 and os.name == "posix":
+        return Finding("warning", topic, f"{folder} can be read by others", f"chmod 700 {folder}")
+    return Finding("ok", topic, str(folder) if folder.exists() else f"{folder} (made when needed)")
+
+
+def _settings(workspace: Workspace) -> Iterator[Finding]:
+    workspace.config.read()
+    changed = [v for v in workspace.settings.all() if v.source != "default"]
+    said = ", ".join(f"{v.name} = {_harmless(v.value)} ({v.source})" for v in changed)
+    yield Finding("ok", "settings", said or "all at their defaults")
+
+
+def _harmless(value: Any) -> str:
+    """A database URL may hold a password."""
+    text = str(value)
+    if "://" in text and "@" in text:
+        parts = urlsplit(text)
+        return f"{parts.scheme}://...@{parts.hostname}{parts.path}"
+    return text
+
+
+def _store(workspace: Workspace) -> Iterator[Finding]:
+    warning = workspace.store.warning
+    if warning:
+        yield Finding("warning", "store", warning, "conversations of this session are lost when it ends")
+    else:
+        yield Finding("ok", "store", _harmless(workspace.store.url))
+
+
+def _keys(workspace: Workspace) -> Iterator[Finding]:
+    yield Finding("ok", "keyring", workspace.credentials.describe_keyring())
+    if "BINDER_SERVICE_HOST" in workspace.settings.environ:
+        yield Finding("warning", "binder", "this machine is public", "use a throw-away key with a limit, or none")
+
+
+def _network(workspace: Workspace) -> Iterator[Finding]:
+    environ: Mapping[str, str] = workspace.settings.environ
+    if workspace.settings["offline"]:
+        yield Finding("warning", "network", "NBLLM_OFFLINE is set", "unset it to reach providers elsewhere")
+    proxies = [n for n in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") if environ.get(n) or environ.get(n.lower())]
+    yield Finding("ok", "proxy", ", ".join(proxies) or "none set")
+    for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
+        value = environ.get(name)
+        if value and not Path(value).exists():
+            yield Finding("error", "tls", f"{name} names {value}, which is not there", f"correct or unset {name}")
+        elif value:
+            yield Finding("ok", "tls", f"{name} = {value}")
+
+
+def _providers(workspace: Workspace) -> Iterator[Finding]:
+    table = workspace.providers()
+    names = ", ".join(row["id"] for row in table)
+    yield Finding("ok", "providers", f"{len(table)} can be used: {names}")
+    for problem in workspace.registry.problems():
+        yield Finding("warning", "providers", problem, "correct that row, or remove it")

@@ -1,0 +1,66 @@
+"""`nbllm lab`: a newcomer's first command."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import nbllm
+from nbllm.errors import SettingsError
+from nbllm.files import make_private_folder
+from nbllm.settings import Paths
+
+QUICKSTART = "01-first-chat.ipynb"
+
+
+def start(*, port: int | None, browser: bool) -> None:
+    """Start JupyterLab on a copy of the quickstart notebook; returns when it ends.
+
+    Raises:
+        SettingsError: JupyterLab is not installed, or the copy cannot be written.
+    """
+    if importlib.util.find_spec("jupyterlab") is None:
+        raise SettingsError("JupyterLab is not installed", hint='pip install "nbllm[lab]"')
+    folder = _copy()
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", str(folder / QUICKSTART)]
+    command += [f"--port={port}"] if port is not None else []
+    command += [] if browser else ["--no-browser"]
+    if getattr(os, "geteuid", lambda: 1)() == 0:
+        # JupyterLab refuses to run as root, which is what containers do; the notebook is our own.
+        command.append("--allow-root")
+    status = subprocess.call(command)  # noqa: S603  (our own words)
+    if status:
+        raise SettingsError(f"JupyterLab ended with status {status}", hint="its own messages above say why")
+
+
+def _copy() -> Path:
+    """The user's folder of notebooks, with the quickstart and the rest of the course; what is there is kept."""
+    source = notebooks()
+    folder = Paths.from_environment().data_dir / "notebooks"
+    try:
+        make_private_folder(folder)
+        for path in sorted(source.glob("*.ipynb")):
+            if not (folder / path.name).exists():
+                shutil.copyfile(path, folder / path.name)
+    except OSError as exc:
+        raise SettingsError(
+            f"cannot write to {folder}: {exc.strerror or exc}", hint="set NBLLM_HOME to a folder that can be written"
+        ) from exc
+    return folder
+
+
+def notebooks() -> Path:
+    """Where the notebooks are: in the package, or in the checkout of an editable installation.
+
+    Raises:
+        SettingsError: They are in neither.
+    """
+    package = Path(nbllm.__file__).parent
+    for folder in (package / "quickstart", package.parents[1] / "notebooks"):
+        if (folder / QUICKSTART).exists():
+            return folder
+    raise SettingsError("the quickstart notebook is missing", hint="install nbllm again")
