@@ -6,7 +6,10 @@ until it is used.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
+from inspect import signature
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -16,6 +19,21 @@ if TYPE_CHECKING:
     from nbllm.notebook.extension import unload_ipython_extension as unload_ipython_extension
 
 __version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Delta",
+    "Message",
+    "Reply",
+    "Usage",
+    "__version__",
+    "achat",
+    "astream",
+    "chat",
+    "check",
+    "conversation",
+    "providers",
+    "workspace",
+]
 
 _HOMES = {
     "achat": "nbllm.api",
@@ -33,16 +51,44 @@ _HOMES = {
     "unload_ipython_extension": "nbllm.notebook.extension",
 }
 
-__all__ = ["Delta", "Message", "Reply", "Usage", "__version__", "achat", "astream", "chat", "check", "conversation",
-           "providers", "workspace"]  # fmt: skip
-
 
 def __getattr__(name: str) -> Any:
     home = _HOMES.get(name)
     if home is None:
         raise AttributeError(f"module 'nbllm' has no attribute {name!r}")
-    return getattr(import_module(home), name)
+    found = getattr(import_module(home), name)
+    # Importing the home may have bound a package of the same name, which stands for the function from then on.
+    return globals().get(name, found)
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+class _CallablePackage(ModuleType):
+    """A package whose name is also a public function: `nbllm.providers()` beside `nbllm.providers.registry`.
+
+    docs/adr/0003-functions-named-like-packages.md
+    """
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__wrapped__(*args, **kwargs)
+
+    @property
+    def __wrapped__(self) -> Any:
+        return getattr(import_module("nbllm.api"), self.__name__.rpartition(".")[2])
+
+    @property
+    def __signature__(self) -> Any:
+        return signature(self.__wrapped__)
+
+
+class _Root(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        # The import system binds a submodule to its parent by this very call.
+        if isinstance(value, ModuleType) and _HOMES.get(name) == "nbllm.api":
+            value.__class__ = _CallablePackage
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Root

@@ -7,8 +7,8 @@ from typing import Any
 
 from nbllm import workspace as _workspace
 from nbllm.chat.options import ChatOptions
-from nbllm.connection import ConnectionCheck
 from nbllm.connection.overview import ProviderTable
+from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation
 from nbllm.messages import Delta, Reply
 from nbllm.workspace import Workspace

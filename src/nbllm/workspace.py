@@ -19,12 +19,14 @@ from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
 from nbllm.chat.run import ChatRun
-from nbllm.connection import CachedListing, ConnectionCheck, Found
+from nbllm.connection.discover import Found
+from nbllm.connection.listing import CachedListing
 from nbllm.connection.overview import Overview, ProviderTable
+from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations
 from nbllm.credentials import Credentials, SavedKey, Secret
 from nbllm.errors import SettingsError
-from nbllm.local import LocalServers
+from nbllm.local.servers import LocalServers
 from nbllm.messages import Delta, Reply
 from nbllm.providers.registry import ModelRef, Registry
 from nbllm.providers.spec import ModelInfo

@@ -117,7 +117,7 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
     if warning:
         yield Finding("warning", "store", warning, "conversations of this session are lost when it ends")
     else:
-        yield Finding("ok", "store", _harmless(workspace.store.url))
+        yield Finding("ok", "store", _harmless(workspace.store.location))
 
 
 def _keys(workspace: Workspace) -> Iterator[Finding]:
