@@ -107,7 +107,7 @@ class ChatMagics(Magics):
         before = [prompts.last_error()] if asked.last_error else []
         if asked.cell is not None:
             before.append(prompts.cell_context(self.shell, asked.cell))
-        text = prompts.expand(body, self.shell.user_ns)
+        text = prompts.expand(body.removesuffix("\n"), self.shell.user_ns)  # IPython ends a cell's body with one
         if not text.strip() and not before and not asked.attach:
             raise PromptError("the prompt is empty", hint="write the question in the cell's body")
         return "\n\n".join(filter(None, (*before, text)))

@@ -1,0 +1,243 @@
+"""Which providers could be used right now, what they offer, and what they answered last.
+
+Reads the registry, the credentials and the cache; talks to the network only in `check`, `check_many`, `models` and
+`discover`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from nbllm.adapters.base import Endpoint
+from nbllm.connection.check import Target, check, check_many
+from nbllm.connection.discover import Found, discover
+from nbllm.connection.history import LastCheck, LastChecks
+from nbllm.connection.listing import CachedListing, Listings
+from nbllm.connection.result import ConnectionCheck
+from nbllm.credentials import Credentials, Secret
+from nbllm.providers.registry import Registry
+from nbllm.providers.spec import ModelInfo, ProviderConfig
+from nbllm.settings import Paths, Settings
+from nbllm.tables import Table
+from nbllm.transport.http import Http
+
+COLUMNS = ("id", "name", "kind", "base_url", "status", "enabled", "env", "key", "key_name", "model_count",
+           "models_age_s", "last_check")  # fmt: skip
+
+
+class ProviderTable(Table):
+    """Providers, one a row."""
+
+    columns = ("id", "name", "kind", "base_url", "key", "key_name", "models", "checked")
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The rows with the fixed columns, for programs."""
+        return [{c: row[c] for c in COLUMNS} for row in self.rows]
+
+
+class Overview:
+    """The providers of one workspace, seen from outside.
+
+    Args:
+        paths: Where the cache is.
+        serve: Starts the child process of a provider that is a GGUF file.
+    """
+
+    def __init__(
+        self,
+        paths: Paths,
+        registry: Registry,
+        credentials: Credentials,
+        http: Http,
+        settings: Settings,
+        serve: Callable[[Endpoint], Awaitable[Endpoint]],
+    ) -> None:
+        self._registry = registry
+        self._credentials = credentials
+        self._http = http
+        self._serve = serve
+        self._checks = LastChecks(paths.cache_dir / "checks")
+        self._listings = Listings(paths.cache_dir / "listings", ttl_s=lambda: float(settings["listing_ttl_s"]))
+
+    # ------------------------------------------------------------ what is known
+
+    def is_usable(self, provider: ProviderConfig) -> bool:
+        """A key or none needed, not switched off, and not known to be gone."""
+        if not provider.enabled or provider.status in ("retired", "unsupported"):
+            return False
+        return self._credentials.status(provider, self._registry.key_variables(provider.id)).source != "none"
+
+    def usable_ids(self) -> list[str]:
+        """The providers that could be asked now."""
+        return [p.id for p in self._registry.all() if self.is_usable(p)]
+
+    def table(self, *, every: bool = False) -> ProviderTable:
+        """The providers that can be used now and the user's own; `every` adds the rest."""
+        rows = self._registry.all()
+        shown = [p for p in rows if every or self.is_usable(p) or self._registry.is_own(p.id)]
+        left_out = len(rows) - len(shown)
+        note = f"{left_out} more without a key: `list --all`" if left_out else None
+        return ProviderTable([self._row(p) for p in shown], note=note)
+
+    def _row(self, provider: ProviderConfig) -> dict[str, Any]:
+        last = self._checks.last(provider)
+        key = self._credentials.status(provider, self._registry.key_variables(provider.id))
+        listing = self._listings.cached(provider)
+        age = listing.age_s
+        count = None if age is None and not listing.models else len(listing.models)
+        return {
+            "id": provider.id,
+            "name": provider.title,
+            "kind": provider.kind,
+            "base_url": provider.base_url or provider.gguf or "",
+            "status": provider.status,
+            "enabled": provider.enabled,
+            "env": list(provider.env),
+            "key": key.source,
+            "key_name": key.name,
+            "model_count": count,
+            "models_age_s": None if age is None else round(age),
+            "last_check": None if last is None else asdict(last),
+            "models": None if count is None else f"{count} ({_ago(age)})" if age is not None else str(count),
+            "checked": _checked(last),
+        }
+
+    def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
+        """What is known of a provider's models without asking it."""
+        return {m.id: m for m in self._listings.cached(self._registry.get(provider_id)).models}
+
+    def offered(self) -> dict[str, Collection[str]]:
+        """For each provider that can be used, the ids it is known to offer."""
+        return {i: self.known_models(i).keys() for i in self.usable_ids()}
+
+    def known_refs(self) -> list[str]:
+        """Model references to choose from: configured lists first, then cached listings."""
+        chosen = [r.ref for r in self._registry.choices(lambda i: self.is_usable(self._registry.get(i)))]
+        listed = [f"{provider}/{model}" for provider, models in self.offered().items() for model in models]
+        by_hand = [f"{p.id}/{m.id}" for p in self._registry.all() if self.is_usable(p) for m in p.models]
+        return list(dict.fromkeys((*chosen, *by_hand, *listed)))
+
+    def describe(self, provider_id: str) -> Table:
+        """Everything that is known of one provider, and where each value comes from. No key, no header's value."""
+        provider = self._registry.get(provider_id)
+        sources = self._registry.sources(provider_id)
+        key = self._credentials.status(provider, self._registry.key_variables(provider_id))
+        rows = [{"field": "key", "value": key.source, "source": key.name}]
+        for name, value in provider.model_dump(exclude_defaults=True).items():
+            shown = list(value) if name == "headers" else value
+            rows.append({"field": name, "value": _compact(shown), "source": sources.get(name)})
+        rows += [{"field": "remark", "value": r, "source": None} for r in self._registry.remarks(provider_id)]
+        return Table(rows, columns=("field", "value", "source"), title=provider.title)
+
+    # ------------------------------------------------------------ changes
+
+    def add(self, provider_id: str, fields: Mapping[str, Any]) -> list[str]:
+        """Add a provider to `config.toml`; what was done, in sentences."""
+        provider = self._registry.add(provider_id, **fields)
+        return [f"{provider.id}: added ({provider.base_url or provider.gguf})", *self._next_steps(provider)]
+
+    def edit(self, provider_id: str, fields: Mapping[str, Any]) -> list[str]:
+        """Change a provider in `config.toml`; what was done, in sentences."""
+        provider = self._registry.edit(provider_id, **fields)
+        return [f"{provider.id}: changed ({', '.join(fields)})", *self._next_steps(provider)]
+
+    def _next_steps(self, provider: ProviderConfig) -> list[str]:
+        steps = list(self._registry.remarks(provider.id))
+        key = self._credentials.status(provider, self._registry.key_variables(provider.id))
+        if key.source == "none":
+            steps.append(f"give its key with `%llm_providers key {provider.id}`")
+        return [*steps, f"try it with `%llm_providers test {provider.id}`"]
+
+    # ------------------------------------------------------------ asking
+
+    async def check(self, provider_id: str, *, model: str | None = None) -> ConnectionCheck:
+        """Test the connection to one provider and remember the result."""
+        target = await self._target(provider_id)
+        result = await check(target, model=model)
+        await asyncio.to_thread(self._checks.save, target.provider, result)
+        return result
+
+    async def check_many(self, provider_ids: Sequence[str] | None = None) -> AsyncIterator[tuple[str, ConnectionCheck]]:
+        """Test several providers (None: all that can be used now) at once; results as they come."""
+        ids = self.usable_ids() if provider_ids is None else list(provider_ids)
+        targets = {i: await self._target(i) for i in dict.fromkeys(ids)}
+        async for result in check_many(targets.values()):
+            await asyncio.to_thread(self._checks.save, targets[result.provider].provider, result)
+            yield result.provider, result
+
+    async def _target(self, provider_id: str) -> Target:
+        provider = self._registry.get(provider_id)
+        if provider.gguf:
+            served = await self._serve(Endpoint(provider, None, self._http))
+            return Target(served.provider, self._http, lambda: served.key)
+        return Target(provider, self._http, lambda: self._key(provider))
+
+    def _key(self, provider: ProviderConfig) -> Secret | None:
+        return self._credentials.require(provider, self._registry.key_variables(provider.id))
+
+    async def models(self, provider_id: str, *, refresh: bool = False) -> CachedListing:
+        """The provider's listing, from the cache unless it is old or `refresh` is set."""
+        provider = self._registry.get(provider_id)
+        if provider.gguf:
+            endpoint = await self._serve(Endpoint(provider, None, self._http))
+        else:
+            key = await asyncio.to_thread(self._credentials.find, provider, self._registry.key_variables(provider_id))
+            endpoint = Endpoint(provider, key, self._http)
+        return await self._listings.get(endpoint, refresh=refresh)
+
+    async def discover(self) -> list[Found]:
+        """Model servers on this machine, found by the shape of their answer."""
+        return await discover(self._registry.all())
+
+    # ------------------------------------------------------------ tables of results
+
+    def check_table(self, checks: Sequence[tuple[str, ConnectionCheck]]) -> Table:
+        """Several tests, one a row."""
+        rows = [
+            {"provider": i, "ok": c.ok, "stage": c.stage, "ms": round(c.latency_ms), "models": c.model_count,
+             "error": c.error, "hint": c.hint}
+            for i, c in checks
+        ]  # fmt: skip
+        return Table(rows, columns=("provider", "ok", "stage", "ms", "models", "error", "hint"))
+
+    def model_table(self, listing: CachedListing) -> Table:
+        """A listing, one model a row."""
+        rows = [
+            {"ref": m.ref, "name": m.name, "context": m.context, "max_output": m.max_output, "created": m.created}
+            for m in listing.models
+        ]
+        note = f"{len(rows)} models, {_ago(listing.age_s)}" + (f"; {listing.error}" if listing.error else "")
+        return Table(rows, columns=("ref", "name", "context", "max_output", "created"), note=note)
+
+    def found_table(self, found: Sequence[Found]) -> Table:
+        """Servers on this machine, with the words that add them."""
+        rows = [
+            {"server": f.name, "base_url": f.base_url, "models": len(f.models), "key": "wanted" if f.wants_key else "",
+             "add": f"%llm_providers add {f.provider_id} --base-url {f.base_url} --kind {f.kind}"}
+            for f in found
+        ]  # fmt: skip
+        note = None if rows else "no model server answers on the usual ports of this machine"
+        return Table(rows, columns=("server", "base_url", "models", "key", "add"), note=note)
+
+
+def _checked(last: LastCheck | None) -> str | None:
+    if last is None:
+        return None
+    return "ok" if last.ok else f"failed at {last.stage}"
+
+
+def _ago(seconds: float | None) -> str:
+    if seconds is None:
+        return "age unknown"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} old"
+    return "just now"
+
+
+def _compact(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
