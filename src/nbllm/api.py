@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
-from nbllm import workspace as _workspace
 from nbllm.chat.options import ChatOptions
 from nbllm.connection.overview import ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation
 from nbllm.messages import Delta, Reply
-from nbllm.workspace import Workspace
+from nbllm.workspace import Workspace, current
 
 
 def workspace() -> Workspace:
     """The one object behind all of this."""
-    return _workspace.current()
+    return current()
 
 
 def _options(

@@ -85,7 +85,7 @@ def _checked(schema: Mapping[str, Any], label: str) -> Mapping[str, Any]:
     if not any(k in schema for k in ("type", "properties", "$ref", "anyOf", "oneOf", "allOf", "enum", "const")):
         raise PromptError(f"the schema {label} says nothing about the answer", hint='a JSON Schema has a "type"')
     try:
-        validators.validator_for(schema).check_schema(schema)
+        validators.validator_for(schema).check_schema(dict(schema))
     except SchemaError as exc:
         raise PromptError(f"the schema {label} is not a JSON Schema: {exc.message}") from exc
     return schema

@@ -33,7 +33,7 @@ def bind(function: Callable[..., Any], *, name: str | None = None) -> BoundTool:
     Raises:
         PromptError: It cannot be called by name: not callable, or it has positional-only parameters or `*args`.
     """
-    label = name or getattr(function, "__name__", "tool")
+    label = str(name or getattr(function, "__name__", "tool"))
     if not callable(function):
         raise PromptError(f"the tool {label} is not a function")
     fields = _fields(function, label)

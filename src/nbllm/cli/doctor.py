@@ -14,6 +14,7 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from nbllm import __version__
+from nbllm.credentials.keyring_store import keyring_store
 from nbllm.errors import NbllmError
 from nbllm.foreign import one_line
 from nbllm.workspace import Workspace, current
@@ -121,7 +122,11 @@ def _store(workspace: Workspace) -> Iterator[Finding]:
 
 
 def _keys(workspace: Workspace) -> Iterator[Finding]:
-    yield Finding("ok", "keyring", workspace.credentials.describe_keyring())
+    if keyring_store.probe():
+        yield Finding("ok", "keyring", "keys can be kept in the OS keyring")
+    else:
+        advice = "keys live until the kernel ends; `%llm_providers key ID --store vault` keeps them encrypted"
+        yield Finding("warning", "keyring", keyring_store.reason, advice)
     if "BINDER_SERVICE_HOST" in workspace.settings.environ:
         yield Finding("warning", "binder", "this machine is public", "use a throw-away key with a limit, or none")
 

@@ -217,11 +217,18 @@ class Overview:
         """Servers on this machine, with the words that add them."""
         rows = [
             {"server": f.name, "base_url": f.base_url, "models": len(f.models), "key": "wanted" if f.wants_key else "",
-             "add": f"%llm_providers add {f.provider_id} --base-url {f.base_url} --kind {f.kind}"}
+             "next": self._words_for(f)}
             for f in found
         ]  # fmt: skip
         note = None if rows else "no model server answers on the usual ports of this machine"
-        return Table(rows, columns=("server", "base_url", "models", "key", "add"), note=note)
+        return Table(rows, columns=("server", "base_url", "models", "key", "next"), note=note)
+
+    def _words_for(self, found: Found) -> str:
+        if found.id not in self._registry.ids():
+            return f"%llm_providers add {found.id} --base-url {found.base_url} --kind {found.kind}"
+        if found.wants_key:
+            return f"%llm_providers key {found.id}"
+        return f"%%chat {found.id}/{found.models[0]}" if found.models else f"%llm_providers models {found.id}"
 
 
 def _checked(last: LastCheck | None) -> str | None:

@@ -22,7 +22,7 @@ _CONVERSATION_OPTIONS = ("-c", "--conversation")
 _TAKES_PROVIDER = ("show", "edit", "remove", "enable", "disable", "test", "models", "key", "forget")
 
 
-@context_matcher(identifier="nbllm")  # type: ignore[untyped-decorator]
+@context_matcher(identifier="nbllm")
 def matcher(context: CompletionContext) -> dict[str, Any]:
     """IPython's matcher, API version 2. Reads memory and small files; never the network."""
     found = _MAGIC.match(context.line_with_cursor[: context.cursor_position])

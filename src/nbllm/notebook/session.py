@@ -46,7 +46,8 @@ def _front_end_id(shell: InteractiveShell) -> str | None:
 
 def _metadata(shell: InteractiveShell) -> dict[str, Any]:
     kernel = getattr(shell, "kernel", None)
-    parent = kernel.get_parent() if hasattr(kernel, "get_parent") else {}
+    ask = getattr(kernel, "get_parent", None)
+    parent = ask() if ask is not None else {}
     metadata = (parent or {}).get("metadata")
     return metadata if isinstance(metadata, dict) else {}
 
