@@ -16,6 +16,7 @@ import string
 import traceback
 import weakref
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 from urllib.parse import quote, quote_plus
 
@@ -202,18 +203,13 @@ def _is_token(value: str) -> bool:
 
 
 def _is_random(text: str) -> bool:
-    """One run of letters and digits, as no name or model id has it."""
+    """Letters and digits in an order in which no name, path or model id has them."""
     if re.fullmatch(r"[0-9a-fA-F]{16,}", text):
         return len(re.findall(r"[a-fA-F]", text)) >= 3 and len(re.findall(r"[0-9]", text)) >= 3
-    runs = re.findall(r"[A-Za-z0-9+/=]{24,}", text)
-    return any(
-        len(run) * 2 > len(text)
-        and len(re.findall(r"[A-Z]", run)) >= 3
-        and len(re.findall(r"[a-z]", run)) >= 3
-        and len(re.findall(r"[0-9]", run)) >= 2
-        and "/" not in run[1:-1].strip("/")[:8]
-        for run in runs
-    )
+    kinds = ["d" if c.isdigit() else "u" if c.isupper() else "l" for c in text if c.isalnum()]
+    changes = sum(one != other for one, other in pairwise(kinds))
+    # In random text small letters, capitals and digits change places at 0.6 of the steps, in CamelCase at 0.3.
+    return len(kinds) >= 20 and not re.search(r"\s", text) and {"u", "l"} <= set(kinds) and changes >= 0.4 * len(kinds)
 
 
 # ---------------------------------------------------------------- log records

@@ -13,13 +13,14 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from nbllm.credentials.environment import Environment
 from nbllm.credentials.keyring_store import KeyringStore, keyring_store
+from nbllm.credentials.references import Reference, read_reference, write_reference
 from nbllm.credentials.secret import Secret
 from nbllm.credentials.vault import UNLOCK_HINT, Vault
-from nbllm.errors import CredentialError, LockedStoreError, MissingKeyError, SettingsError
+from nbllm.errors import CredentialError, LockedStoreError, MissingKeyError
 from nbllm.providers.spec import ProviderConfig, env_id
 from nbllm.providers.urls import origin_of
 from nbllm.settings.config import ConfigFile
@@ -52,14 +53,6 @@ class SavedKey:
     """Says where and, when that is not the best place, why; for the user."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Reference:
-    """A line of `[keys]`."""
-
-    store: str
-    origin: str
-
-
 _Answer = tuple[Secret | None, CredentialError | None]
 """A key, or why there is none; neither when none is needed."""
 
@@ -88,7 +81,7 @@ class Credentials:
         self._keyring = keyring_store if keyring is None else keyring
         self._vault = Vault(paths.vault)
         self._session: dict[str, tuple[str, Secret]] = {}
-        self._cache: dict[tuple[str, _Reference], tuple[float, Secret]] = {}
+        self._cache: dict[tuple[str, Reference], tuple[float, Secret]] = {}
         self._notices: list[str] = []
 
     # ------------------------------------------------------------ reading
@@ -124,7 +117,7 @@ class Credentials:
             return KeyStatus("session")
         if name := self._environment.name_of(variables):
             return KeyStatus("environment", name)
-        reference = self._reference(provider.id)
+        reference = read_reference(self._config, provider.id)
         if reference is not None and reference.origin == origin:
             return KeyStatus("keyring" if reference.store == "keyring" else "vault")
         note = f"the saved key is for {reference.origin}" if reference is not None else None
@@ -147,7 +140,7 @@ class Credentials:
             self._notice(line)
         if found.secret is not None:
             return found.secret, None
-        reference = self._reference(provider.id)
+        reference = read_reference(self._config, provider.id)
         if reference is None or reference.origin != origin:
             return None, self._missing(provider, variables, reference=reference, problem=found.problem)
         return self._from_store(provider, variables, reference)
@@ -156,7 +149,7 @@ class Credentials:
         kept = self._session.get(provider.id)
         return kept[1] if kept is not None and kept[0] == origin else None
 
-    def _from_store(self, provider: ProviderConfig, variables: Sequence[str], reference: _Reference) -> _Answer:
+    def _from_store(self, provider: ProviderConfig, variables: Sequence[str], reference: Reference) -> _Answer:
         at = provider.id, reference
         when, kept = self._cache.get(at, (0.0, None))
         if kept is not None and time.monotonic() - when < _CACHE_S:
@@ -173,7 +166,7 @@ class Credentials:
         self._cache[at] = time.monotonic(), secret
         return secret, None
 
-    def _read_keyring(self, provider: ProviderConfig, reference: _Reference) -> Secret | None:
+    def _read_keyring(self, provider: ProviderConfig, reference: Reference) -> Secret | None:
         secret = self._keyring.get(provider.id, reference.origin)
         if self._keyring.state in ("locked", "hanging"):
             if self._keyring.state == "hanging":
@@ -185,7 +178,7 @@ class Credentials:
             )
         return secret
 
-    def _read_vault(self, at: tuple[str, _Reference]) -> Secret | None:
+    def _read_vault(self, at: tuple[str, Reference]) -> Secret | None:
         provider, reference = at
         self._try_unlock()
         if self._vault.exists and not self._vault.is_unlocked:
@@ -199,7 +192,7 @@ class Credentials:
             self._vault.unlock(self._environ["NBLLM_VAULT_PASSPHRASE"])
 
     def _missing(
-        self, provider: ProviderConfig, variables: Sequence[str], *, reference: _Reference | None, problem: str | None
+        self, provider: ProviderConfig, variables: Sequence[str], *, reference: Reference | None, problem: str | None
     ) -> MissingKeyError:
         if reference is not None:
             message = f"no key for {provider.id} at {_origin(provider)}: the saved one is for {reference.origin}"
@@ -258,7 +251,7 @@ class Credentials:
     def _save_in(self, store: StoreName, provider: ProviderConfig, secret: Secret) -> CredentialError | None:
         """Keep it there and note that in `config.toml`; or the reason why not, and then nothing was changed."""
         origin = _origin(provider)
-        before = self._reference(provider.id)
+        before = read_reference(self._config, provider.id)
         try:
             if store == "keyring":
                 self._write_keyring(provider, origin, secret)
@@ -266,13 +259,13 @@ class Credentials:
                 self._write_vault(provider, origin, secret)
         except CredentialError as exc:
             return exc.with_traceback(None)
-        now = _Reference(store, origin)
-        problem = self._write_reference(provider.id, now)
+        now = Reference(store, origin)
+        problem = write_reference(self._config, provider.id, now) if now != before else None
         if problem is not None:
             self._remove(provider.id, now)
             return CredentialError(problem, provider=provider.id)
         self._session.pop(provider.id, None)
-        self._cache = {at: kept for at, kept in self._cache.items() if at[0] != provider.id}
+        self._cache = {at: kept for at, kept in list(self._cache.items()) if at[0] != provider.id}
         self._cache[provider.id, now] = time.monotonic(), secret
         if before is not None and before != now:
             self._remove(provider.id, before)  # one saved key a provider; none is left where nobody looks
@@ -301,8 +294,8 @@ class Credentials:
         return SavedKey("session", f"the key of {provider.id} is kept in this session only: {why}")
 
     def _saved(self, provider: ProviderConfig, store: StoreName, *, because: str | None = None) -> SavedKey:
-        place = "the OS keyring" if store == "keyring" else "the encrypted vault"
-        sentence = f"the key of {provider.id} is in {place}, for {_origin(provider)}"
+        now = Reference(store, _origin(provider))
+        sentence = f"the key of {provider.id} is in {now.place}, for {now.origin}"
         if because:
             sentence += f" ({because})"
         if name := self._set_variable(provider):
@@ -319,8 +312,8 @@ class Credentials:
             CredentialError: The vault is damaged or cannot be written.
         """
         removed = ["session"] if self._session.pop(provider_id, None) is not None else []
-        self._cache = {at: kept for at, kept in self._cache.items() if at[0] != provider_id}
-        reference = self._reference(provider_id)
+        self._cache = {at: kept for at, kept in list(self._cache.items()) if at[0] != provider_id}
+        reference = read_reference(self._config, provider_id)
         stuck = False
         if reference is not None and reference.store == "keyring":
             answer = self._keyring.delete(provider_id, reference.origin)
@@ -334,7 +327,7 @@ class Credentials:
                 hint=f"unlock it, then run `%llm_providers forget {provider_id}` again",
                 provider=provider_id,
             )
-        if reference is not None and (problem := self._write_reference(provider_id, None)):
+        if reference is not None and (problem := write_reference(self._config, provider_id, None)):
             raise CredentialError(problem, provider=provider_id)
         return removed
 
@@ -354,45 +347,18 @@ class Credentials:
         if problem is not None:
             raise problem
 
-    def _remove(self, provider_id: str, reference: _Reference) -> None:
+    def _remove(self, provider_id: str, reference: Reference) -> None:
         if reference.store == "keyring":
             if self._keyring.delete(provider_id, reference.origin) is None:
                 self._notice(f"an earlier key of {provider_id} is still in the OS keyring: {self._keyring.reason}")
             return
         try:
-            self._vault.delete(provider_id)
+            self._vault.delete(provider_id, reference.origin)
         except CredentialError as exc:
             self._notice(f"an earlier key of {provider_id} is still in the vault: {exc.message}")
 
-    # ------------------------------------------------------------ references and notices
-
-    def _reference(self, provider_id: str) -> _Reference | None:
-        keys = self._config.read().get("keys")
-        line = keys.get(provider_id) if isinstance(keys, Mapping) else None
-        if not isinstance(line, str):
-            return None
-        store, _, origin = line.partition(":")
-        return _Reference(store, origin) if store in ("keyring", "vault") and origin else None
-
-    def _write_reference(self, provider_id: str, reference: _Reference | None) -> str | None:
-        """Note or remove where the key is; one line when `config.toml` cannot be written."""
-
-        def change(document: Any) -> None:
-            keys = document.setdefault("keys", {})
-            if reference is None:
-                keys.pop(provider_id, None)
-            else:
-                keys[provider_id] = f"{reference.store}:{reference.origin}"
-
-        verb = "forget" if reference is None else "save"
-        try:
-            self._config.update(f"{verb} the key of {provider_id}", change)
-        except SettingsError as exc:
-            return exc.message
-        return None
-
     def _notice(self, line: str | None) -> None:
-        if line and line not in self._notices:
+        if line and line not in self._notices:  # each once: the same key is looked for with every request
             self._notices.append(line)
             _log.warning("%s", line)
 
@@ -409,11 +375,10 @@ def _own_variables(provider: ProviderConfig) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*provider.env, f"{env_id(provider.id)}_API_KEY")))
 
 
-def _gone(provider: ProviderConfig, variables: Sequence[str], reference: _Reference) -> MissingKeyError:
-    place = "the OS keyring" if reference.store == "keyring" else "the vault"
+def _gone(provider: ProviderConfig, variables: Sequence[str], reference: Reference) -> MissingKeyError:
     hint = f"run `%llm_providers key {provider.id}`" + (f", or set {variables[0]}" if variables else "")
     return MissingKeyError(
-        f"no key for {provider.id}: config.toml says that it is in {place}, but it is not in the one of this "
+        f"no key for {provider.id}: config.toml says that it is in {reference.place}, but it is not in the one of this "
         "machine; a copy of the file brings no keys",
         hint=hint,
         provider=provider.id,

@@ -143,7 +143,7 @@ class Vault:
         return _as_secret(plain, provider)
 
     def set(self, provider: str, origin: str, secret: Secret) -> str | None:
-        """Keep the key, replacing any of the same provider.
+        """Keep the key, replacing that of the same provider and origin.
 
         Returns:
             None, or one line when the file can be read by others (file systems that know no modes).
@@ -156,28 +156,27 @@ class Vault:
         def change(content: _Content) -> _Content:
             cipher = self._cipher_for(content)
             sealed = _encrypt(cipher, secret.reveal, _context(provider, origin))
-            kept = {at: entry for at, entry in content.entries.items() if at[0] != provider}
-            return replace(content, entries={**kept, (provider, origin): sealed})
+            return replace(content, entries={**content.entries, (provider, origin): sealed})
 
         self._rewrite(change)
         if is_private(self._path):
             return None
         return f"{self._path} can be read by others: its file system knows no modes"
 
-    def delete(self, provider: str) -> bool:
-        """Remove the provider's keys, for which no passphrase is needed. False: there were none.
+    def delete(self, provider: str, origin: str | None = None) -> bool:
+        """Remove the provider's key for `origin`, or for all; no passphrase is needed. False: there was none.
 
         Raises:
             CredentialError: The file is damaged or cannot be written.
         """
+
+        def goes(at: tuple[str, str]) -> bool:
+            return at[0] == provider and origin in (None, at[1])
+
         content = self._read()
-        if content is None or not any(at[0] == provider for at in content.entries):
+        if content is None or not any(goes(at) for at in content.entries):
             return False
-
-        def change(content: _Content) -> _Content:
-            return replace(content, entries={at: e for at, e in content.entries.items() if at[0] != provider})
-
-        self._rewrite(change)
+        self._rewrite(lambda now: replace(now, entries={at: e for at, e in now.entries.items() if not goes(at)}))
         return True
 
     # ------------------------------------------------------------ keys
