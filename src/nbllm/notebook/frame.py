@@ -53,7 +53,7 @@ class Frame:
             *(_tool(call, result) for call, result in self.tool_rounds),
             f'<div class="nbllm-body mathjax_ignore tex2jax_ignore">{self.body}</div>' if self.body else "",
             f'<div class="nbllm-notice">{_text(self.notice)}</div>' if self.notice else "",
-            *(f'<div class="nbllm-warning">⚠ {_text(w)}</div>' for w in self.warnings),
+            *(f'<div class="nbllm-warning"><span class="nbllm-sign">⚠</span> {_text(w)}</div>' for w in self.warnings),
             f'<div class="nbllm-foot"><small>{_text(self.footer)}</small></div>' if self.footer else "",
             "</div>",
         )

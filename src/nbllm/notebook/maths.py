@@ -133,14 +133,21 @@ def _last_line(
     state: StateBlock, start_line: int, end_line: int, skip: int, closer: re.Pattern[str]
 ) -> tuple[int, bool]:
     """The line after the formula, and whether it is closed there, with at most a punctuation mark behind."""
+    # Every line of a paragraph is tried: where a search came to nothing, a later start comes to nothing too.
+    hopeless: dict[str, tuple[str, int, int]] = state.env.setdefault("nbllm_unclosed_block", {})
+    text, since, until = hopeless.get(closer.pattern, ("", 0, 0))
+    if text is state.src and since <= start_line < until:
+        return until, False
     for number in range(start_line, end_line):
         begin = state.bMarks[number] + state.tShift[number]
         line = state.src[begin : state.eMarks[number]]
         if not line.strip() or (number > start_line and state.sCount[number] < state.blkIndent):
+            hopeless[closer.pattern] = (state.src, start_line, number)
             return number, False
         found = closer.search(line, skip if number == start_line else 0)
         if found is not None:
             return number + 1, _AFTER_BLOCK.match(line, found.end()) is not None
+    hopeless[closer.pattern] = (state.src, start_line, end_line)
     return end_line, False
 
 
