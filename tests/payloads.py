@@ -185,6 +185,7 @@ _MATHS = [
     r"$\data{onclick=alert(1)}{x}$ $\includegraphics{{canary}/g.png}$",
     "a $b **c** \\href{javascript:alert(1)}{d} e$ f",
     r"$\renewcommand{\sum}{\text{wrong}}\sum$",
+    r"$\gdef\alpha{\text{wrong}}\alpha$",
 ]  # fmt: skip
 
 _MISLEADING = [

@@ -34,6 +34,8 @@ def show(first, last):
             answer.add(Delta(text=text[at:at + step], reasoning=text[at:at + step]))
         answer.finish(Reply(text, "demo", "hostile", FinishReason.STOP, reasoning=text))
 """
+PROBE = 'display({"text/html": r"<p id=probe>$\\sum \\alpha$</p>", "text/plain": ""}, raw=True)'
+"""A formula of the user's own: no answer may have changed what its commands mean."""
 A_CELL = 40
 """JupyterLab folds away what comes after the 50th output of a cell."""
 NAIVELY = """
@@ -56,7 +58,8 @@ INSPECT = """() => {
     }
   }
   return { found, outputs: outputs.length, formulas: document.querySelectorAll('mjx-container').length,
-           answers: document.querySelectorAll('.jp-OutputArea-output .nbllm').length, pwned: window.pwned ?? null };
+           answers: document.querySelectorAll('.jp-OutputArea-output .nbllm').length, pwned: window.pwned ?? null,
+           probe: document.querySelector('#probe math')?.textContent ?? null };
 }"""
 
 
@@ -123,7 +126,7 @@ def test_hostile_answers_do_nothing_live_finished_saved_and_reopened(canary: Can
     (folder / "payloads.json").write_text(json.dumps(with_canary(PAYLOADS, canary.url)))
     (folder / "naive.json").write_text(json.dumps(with_canary(NAIVE, canary.url)))
     cells = [f"show({first}, {first + A_CELL})" for first in range(0, len(PAYLOADS), A_CELL)]
-    write_notebook(folder / "hostile.ipynb", [LIVE, *cells])
+    write_notebook(folder / "hostile.ipynb", [LIVE, *cells, PROBE])
     write_notebook(folder / "control.ipynb", [NAIVELY])
     with Lab(folder) as lab, chromium() as browser:
         witness = Witness(lab)
@@ -153,6 +156,7 @@ def _check(page: Any, witness: Witness, canary: Canary, when: str) -> None:
     assert seen["outputs"] >= len(PAYLOADS), when
     assert seen["found"] == [], when
     assert seen["pwned"] is None, when
+    assert seen["probe"] == "∑α", when
     assert witness.dialogs == [], when
     assert witness.strange == [], when
     assert canary.hits == [], when

@@ -44,7 +44,8 @@ _REFUSED = re.compile(
 def is_safe(formula: str) -> bool:
     r"""Whether MathJax may have it: no links, styles or ids, nothing loaded, nothing (re)defined for the whole page.
 
-    `\href{javascript:...}` makes a link that runs in JupyterLab, and a `\def` in one answer changes formulas in others.
+    A `\def` or `\renewcommand` in one output changes the formulas of all others, and `\href` hides where it leads
+    (measured in JupyterLab 4.6, whose MathJax refuses `javascript:` by itself; not every viewer's does).
     """
     return _REFUSED.search(formula) is None
 
