@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from nbllm.errors import RegistryError
+from nbllm.errors import RegistryError, SettingsError
 from nbllm.foreign import one_line
 from nbllm.providers.rows import BUNDLED, CONFIG, SESSION, refuse_keys
 from nbllm.providers.snapshot import Snapshot
@@ -80,18 +80,66 @@ def writing(tables: Mapping[str, Mapping[str, Any]]) -> Callable[[TOMLDocument],
     def change(document: TOMLDocument) -> None:
         import tomlkit  # noqa: PLC0415  (30 ms, and only writers need it)
 
-        if "providers" not in document:
-            document["providers"] = tomlkit.table(is_super_table=True)
-        providers: Any = document["providers"]
-        for id, wanted in tables.items():
-            if not wanted:
-                providers.pop(id, None)
-                continue
-            if id not in providers:
-                providers[id] = tomlkit.table()
-            _equalise(providers[id], wanted)
+        text = tomlkit.dumps(document)
+        wanted = _content_after(text, tables)
+        draft = tomlkit.parse(text)
+        # Dotted keys and inline tables are legal ways to write [providers] that tomlkit does not always change
+        # rightly; then the section is written anew, at the price of the comments in it.
+        if _applied(draft, tables) and _reads_as(draft, wanted):
+            _apply(document, tables)
+        else:
+            document.pop("providers", None)
+            _apply(document, wanted.get("providers", {}))
+        if not _reads_as(document, wanted):
+            raise SettingsError("config.toml is written in a way that nbllm cannot change", hint="change it by hand")
 
     return change
+
+
+def _content_after(text: str, tables: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    content = tomllib.loads(text)
+    providers = content.setdefault("providers", {})
+    for id, wanted in tables.items():
+        providers.pop(id, None)
+        if wanted:
+            providers[id] = _stored(wanted)
+    return content
+
+
+def _reads_as(document: TOMLDocument, wanted: Mapping[str, Any]) -> bool:
+    import tomlkit  # noqa: PLC0415  (30 ms, and only writers need it)
+
+    return {"providers": {}, **tomllib.loads(tomlkit.dumps(document))} == wanted
+
+
+def _stored(value: Any) -> Any:
+    """As it is read again: lists for tuples, and no None, which TOML does not have."""
+    if isinstance(value, Mapping):
+        return {k: _stored(v) for k, v in value.items() if v is not None}
+    return [_stored(v) for v in value if v is not None] if isinstance(value, list | tuple) else value
+
+
+def _applied(draft: TOMLDocument, tables: Mapping[str, Mapping[str, Any]]) -> bool:
+    try:
+        _apply(draft, tables)
+    except Exception:  # noqa: BLE001  (what tomlkit raises here has no common class; the other way follows)
+        return False
+    return True
+
+
+def _apply(document: TOMLDocument, tables: Mapping[str, Mapping[str, Any]]) -> None:
+    import tomlkit  # noqa: PLC0415  (30 ms, and only writers need it)
+
+    if "providers" not in document:
+        document["providers"] = tomlkit.table(is_super_table=True)
+    providers: Any = document["providers"]
+    for id, wanted in tables.items():
+        if not wanted:
+            providers.pop(id, None)
+            continue
+        if id not in providers:
+            providers[id] = tomlkit.table()
+        _equalise(providers[id], wanted)
 
 
 def _equalise(table: Any, wanted: Mapping[str, Any]) -> None:
@@ -114,7 +162,7 @@ def _item(value: Any) -> Any:
         return table
     if isinstance(value, list | tuple):
         array = tomlkit.array()
-        array.extend(_item(v) for v in value)
+        array.extend(_item(v) for v in value if v is not None)
         return array
     return value
 

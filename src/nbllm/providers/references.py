@@ -12,7 +12,7 @@ from typing import Any
 
 from nbllm.errors import RegistryError, UnknownModelError, UnknownProviderError
 from nbllm.foreign import one_line
-from nbllm.providers.environment import parse_list, ref_of, value_of
+from nbllm.providers.environment import COMPATIBLE, parse_list, ref_of, value_of
 from nbllm.providers.spec import ProviderConfig, env_id
 
 _MAX_ALIASES = 5
@@ -171,6 +171,8 @@ def _older(ids: Collection[str], environ: Mapping[str, str], problems: list[str]
     for id in ids:
         name = f"{env_id(id)}_MODELS"
         items = _items(value_of(environ, name), name, problems)
+        if id == COMPATIBLE:
+            items += _items(value_of(environ, "OPENAI_COMPATIBLE_MODEL_NAME"), "OPENAI_COMPATIBLE_MODEL_NAME", problems)
         found += [ModelRef(id, item.strip()) for item in items if isinstance(item, str) and item.strip()]
     return found
 

@@ -196,6 +196,7 @@ class Registry:
             given = edit.cleaned(fields, new=True)
             if given.get("base_url") and given.get("auth") != "none":
                 given.setdefault("env", [f"{env_id(id)}_API_KEY"])
+            merge(id, self._now().planned(id, given))
             self._write(f"add provider {id}", {id: given})
             return self.get(id)
 
@@ -272,9 +273,7 @@ class Registry:
         if ids is None:
             own = {id: edit.own_table(now.config, id) for id in now.layers if now.has(id, CONFIG)}
             return edit.exported(own)
-        return edit.exported(
-            {id: now.kept(id, self.get(id)).model_dump(exclude_unset=True, exclude={"id"}) for id in ids}
-        )
+        return edit.exported({self.get(id).id: now.kept_fields(id) for id in ids})
 
     def import_(self, text: str, *, dry_run: bool = False) -> list[str]:
         """Take rows over from `export`, and say what changes, a line each.
@@ -335,7 +334,7 @@ class Registry:
             if seen != self._seen:
                 self._snapshot = self._build(environ)
                 # The rows name more variables to watch, so the mark is taken again.
-                self._watched = frozenset(n for row in self._snapshot.rows.values() for n in row.config.base_url_env)
+                self._watched = self._snapshot.address_variables()
                 self._seen = (seen[0], environment.fingerprint(environ, self._watched))
                 self._report(self._snapshot)
             return self._snapshot

@@ -26,6 +26,7 @@ BUNDLED = "bundled"
 CONFIG = "config.toml"
 SESSION = "session"
 
+_FIELDS_HINT = "docs/reference/provider-rows.md names every field"
 _TABLES = ("headers", "params", "extra_body", "listing", "quirks", "rate_limit", "timeout")
 _KEY_HEADERS = frozenset(
     {"authorization", "proxy-authorization", "x-api-key", "api-key", "x-goog-api-key", "cookie", "x-auth-token"}
@@ -75,7 +76,7 @@ def entry_point_layers() -> tuple[dict[str, list[Layer]], list[str]]:
     """What installed packages add, and one line for each package whose rows cannot be read."""
     layers: dict[str, list[Layer]] = {}
     problems = []
-    for point in metadata.entry_points(group=ENTRY_POINTS):
+    for point in sorted(metadata.entry_points(group=ENTRY_POINTS), key=lambda p: (p.name, p.value)):
         where = f"entry point {point.name}"
         try:
             for row in _rows_of(point.load(), point.name):
@@ -121,17 +122,21 @@ def merge(provider: str, layers: Iterable[Layer]) -> Row:
         RegistryError: The row cannot be used; the text says which layer and why.
     """
     merged = _Merge()
-    for layer in layers:
-        try:
+    where = ""
+    try:
+        for layer in layers:
+            where = layer.where or where
             _lay_over(merged, layer)
-        except RegistryError as error:
-            raise RegistryError(f"{layer.where or layer.source}: {error.message}", hint=error.hint) from None
-    _settle(merged)
-    return Row(validated({"id": provider, **merged.fields}), merged.sources, tuple(merged.remarks))
+        _settle(merged)
+        return Row(validated({"id": provider, **merged.fields}), merged.sources, tuple(merged.remarks))
+    except RegistryError as error:
+        place = f"{where}: " if where else ""
+        raise RegistryError(f"{place}{error.message}", hint=error.hint) from None
 
 
 def _lay_over(merged: _Merge, layer: Layer) -> None:
     refuse_keys(layer.fields)
+    _refuse_unknown(layer.fields)
     new = {name: value for name, value in layer.fields.items() if name != "id"}
     if new.get("base_url"):
         new["base_url"] = _normalised(merged, new)
@@ -144,6 +149,16 @@ def _lay_over(merged: _Merge, layer: Layer) -> None:
         both = name in _TABLES and isinstance(value, Mapping) and isinstance(old, Mapping)
         merged.fields[name] = {**old, **value} if both and isinstance(old, Mapping) else value
         merged.sources[name] = layer.source
+
+
+def _refuse_unknown(fields: Mapping[str, Any]) -> None:
+    for name in fields:
+        if name not in ProviderConfig.model_fields:
+            close = difflib.get_close_matches(str(name), ProviderConfig.model_fields, n=1)
+            raise RegistryError(
+                f"there is no field {one_line(name, 40)!r}",
+                hint=f"did you mean {close[0]}?" if close else _FIELDS_HINT,
+            )
 
 
 def _normalised(merged: _Merge, new: Mapping[str, Any]) -> str:
@@ -226,7 +241,7 @@ def validated(fields: Mapping[str, Any]) -> ProviderConfig:
         row = ProviderConfig.model_validate(dict(fields))
     except ValidationError as exc:
         said = "; ".join(_said(dict(error)) for error in exc.errors(include_url=False, include_input=False)[:3])
-        failed = RegistryError(said, hint="docs/reference/provider-rows.md names every field")
+        failed = RegistryError(said, hint=_FIELDS_HINT)
     else:
         if row.kind in known_kinds():
             return row
@@ -235,11 +250,9 @@ def validated(fields: Mapping[str, Any]) -> ProviderConfig:
 
 
 def _said(error: Mapping[str, Any]) -> str:
-    loc = error["loc"]
-    place = one_line(".".join(str(part) for part in loc)) or "the row"
+    place = one_line(".".join(str(part) for part in error["loc"])) or "the row"
     if error["type"] == "extra_forbidden":
-        close = difflib.get_close_matches(str(loc[-1]), ProviderConfig.model_fields, n=1) if len(loc) == 1 else []
-        return f"there is no field {place!r}" + (f" (did you mean {close[0]}?)" if close else "")
+        return f"there is no field {place!r}"
     return f"{place}: {str(error['msg']).removeprefix('Value error, ')}"
 
 

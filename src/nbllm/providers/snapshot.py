@@ -36,11 +36,20 @@ class Snapshot:
         """The layers that the user's file lies on: bundled row and installed packages."""
         return tuple(layer for layer in self.layers.get(id, ()) if _is_given(layer))
 
-    def kept(self, id: str, row: ProviderConfig) -> ProviderConfig:
-        """The row without what the environment and the session say; as it counts when nothing else defines it."""
+    def kept_fields(self, id: str) -> dict[str, Any]:
+        """The fields that are written down somewhere, without what the environment and the session say.
+
+        A provider that only these two define is taken as it counts.
+        """
         kept = [x for x in self.layers[id] if _is_given(x) or x.source == CONFIG]
-        found = _merge_or_none(id, kept)
-        return found.config if found else row
+        row = _merge_or_none(id, kept) or self.rows[id]
+        content = row.config.model_dump(exclude_unset=True)
+        return {name: value for name, value in content.items() if name in row.sources}
+
+    def address_variables(self) -> frozenset[str]:
+        """Every variable that some row, usable or not, takes an address from."""
+        named = (layer.fields.get("base_url_env", ()) for found in self.layers.values() for layer in found)
+        return frozenset(str(n) for names in named if isinstance(names, list | tuple) for n in names)
 
     def planned(self, id: str, table: Mapping[str, Any]) -> tuple[Layer, ...]:
         """The layers as they would be with `table` in the file."""
