@@ -10,17 +10,19 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from nbllm.adapters.bodies import error_from_payload, error_in_body, request_id
+from nbllm.adapters.bodies import error_in_body, request_id
+from nbllm.adapters.body import CUT_REASONING, EMPTY, BodyReader
 from nbllm.adapters.calls import CallIndex
 from nbllm.adapters.think import ThinkTags
 from nbllm.adapters.usage import openai_usage
-from nbllm.errors import NbllmError, ProviderError, StreamBrokenError
 from nbllm.messages import ChatRequest, Delta, FinishReason, ToolCallDelta, Usage
-from nbllm.transport.sse import Event, SseDecoder, parse_object
+from nbllm.transport.sse import Event, parse_object
 
 if TYPE_CHECKING:
     from nbllm.adapters.reading import Arrival
     from nbllm.providers.spec import ProviderConfig
+
+__all__ = ["CUT_REASONING", "EMPTY", "FINISH", "Answer"]
 
 FINISH = {
     "stop": FinishReason.STOP,
@@ -45,93 +47,21 @@ _scan = _json_decoder.scan_once
 _OTHERWISE = (LookupError, TypeError, ValueError, AttributeError, RecursionError, StopIteration)
 """What the short way meets when a chunk is not as it expects."""
 
-EMPTY = "empty answer"
-CUT_REASONING = "the answer ended inside the reasoning: raise --max-tokens"
 
-
-class Answer:
+class Answer(BodyReader):
     """One answer, fed with the bytes of its body. Use it once."""
 
-    __slots__ = (
-        "_arrival", "_body", "_calls", "_decoder", "_finish", "_form", "_head", "_model", "_opened",
-        "_out", "_provider", "_said", "_tags", "_texts", "_usage", "done", "failure",
-    )  # fmt: skip
+    __slots__ = ("_calls", "_finish", "_said", "_tags", "_usage")
 
     def __init__(self, request: ChatRequest, provider: ProviderConfig, arrival: Arrival) -> None:
-        self.done = False
-        """Whether nothing more is expected: the end event came, or an error."""
-        self._provider = provider.id
-        self._model = request.model
-        self._arrival = arrival
+        super().__init__(request, provider, arrival)
         self._calls = CallIndex()
         tags = provider.quirk("think_tags")
         self._tags = ThinkTags(opened=tags == "open") if tags else None
-        self._decoder = SseDecoder()
-        self._form: str | None = None
-        self._head = b""
-        self._body: list[bytes] = []
-        self._out: list[Delta] = []
-        """Deltas that were not given out yet; text waits in `_texts`, so that adjacent pieces become one."""
-        self._texts: list[str] = []
         self._usage: Usage | None = None
         self._finish: FinishReason | None = None
-        self.failure: NbllmError | None = None
-        """What to raise after the deltas that came before it."""
-        self._opened = False
-        """Whether the model and the request id were passed on."""
         self._said = False
         """Whether there was reasoning."""
-
-    def feed(self, chunk: bytes) -> list[Delta]:
-        """What one piece of the network adds. An error in it becomes `failure`."""
-        try:
-            if self._form == "stream":
-                self._events(self._decoder.feed(chunk))
-            else:
-                self._begin(chunk)
-        except NbllmError as error:
-            self._fail(error)
-        return self._given()
-
-    def finish(self) -> list[Delta]:
-        """What is left at the end of the body: either the last delta has the finish reason, or `failure` is set.
-
-        `failure` is a ProviderError when the answer is an error or no answer at all, a StreamBrokenError when it
-        ended without a finish reason and without `[DONE]`, or cannot be read.
-        """
-        try:
-            if self.failure is None:
-                if self._form in ("json", "page"):
-                    self._document(b"".join(self._body))
-                elif not self.done:
-                    self._events(self._decoder.finish())
-                self._end()
-        except NbllmError as error:
-            self._fail(error)
-        return self._given()
-
-    def _given(self) -> list[Delta]:
-        out, self._out = self._out, []
-        return out
-
-    def _fail(self, error: NbllmError) -> None:
-        self._flush()
-        if isinstance(error, StreamBrokenError) and not error.partial:
-            error = self._arrival.broken_by(error)
-        self.failure = error
-        self.done = True
-
-    def _begin(self, chunk: bytes) -> None:
-        """The first bytes decide what the body is."""
-        if self._form is not None:
-            self._body.append(chunk)
-            return
-        self._head += chunk
-        self._form = _form(self._head)
-        if self._form == "stream":
-            self._events(self._decoder.feed(self._head))
-        elif self._form is not None:
-            self._body.append(self._head)
 
     # ------------------------------------------------------------ events of a stream
 
@@ -174,14 +104,6 @@ class Answer:
         if self._usage is not usage:
             self._out.append(Delta(usage=self._usage))
 
-    def _flush(self) -> None:
-        if self._texts:
-            text = "".join(self._texts)
-            self._texts.clear()
-            if text:
-                self._arrival.partial.append(text)
-                self._out.append(Delta(text=text))
-
     # ------------------------------------------------------------ one chunk, whatever is in it
 
     def _take(self, payload: dict[str, Any], *, named_error: bool = False) -> None:
@@ -202,9 +124,6 @@ class Answer:
             model_reported=model if isinstance(model, str) and model else None,
             request_id=request_id(self._arrival.headers),
         )
-
-    def _error(self, payload: Any) -> ProviderError:
-        return error_from_payload(payload, provider=self._provider, headers=self._arrival.headers, model=self._model)
 
     def _choice(self, choice: dict[str, Any]) -> None:
         delta = choice.get("delta")
@@ -264,22 +183,10 @@ class Answer:
         if isinstance(legacy, dict):
             yield self._calls.piece({"index": 0, "function": legacy}, position=0, whole=whole)
 
-    # ------------------------------------------------------------ a whole document, and the end
+    # ------------------------------------------------------------ the end
 
-    def _document(self, body: bytes) -> None:
-        """A body that is no event stream: JSON, also where a stream was asked for, or a web page."""
-        if self._form == "page":
-            raise self._arrival.no_answer("a web page")
-        payload = _json(body)
-        if payload is None:
-            raise self._arrival.broken("sent JSON that is cut or broken")
-        if error_in_body(payload):
-            raise self._error(payload)
-        if not isinstance(payload, dict) or not payload.get("choices"):
-            raise self._arrival.no_answer("other JSON")
-        self._take(payload)
-        self._flush()
-        self.done = True
+    def _is_document(self, payload: Any) -> bool:
+        return isinstance(payload, dict) and bool(payload.get("choices"))
 
     def _end(self) -> None:
         """What was held back, and the delta with the finish reason and what there is to say about the answer."""
@@ -291,39 +198,12 @@ class Answer:
         if self._finish is None and not self.done:
             raise self._arrival.unfinished()
         finish = self._finish or FinishReason.OTHER
-        self._out.append(Delta(usage=self._usage, finish_reason=finish, notice=self._notice(finish)))
-
-    def _notice(self, finish: FinishReason) -> str | None:
-        if self._arrival.partial or self._calls.any:
-            return None
-        if finish is FinishReason.LENGTH and self._said:
-            return CUT_REASONING
-        return EMPTY if finish in (FinishReason.STOP, FinishReason.OTHER) else None
+        self._out.append(
+            Delta(usage=self._usage, finish_reason=finish, notice=self._notice(finish, self._calls.any, self._said))
+        )
 
 
 # ---------------------------------------------------------------- small readings
-
-
-def _form(head: bytes) -> str | None:
-    """What the first bytes are the beginning of: `stream`, `json`, `page`; None when they do not say yet.
-
-    Content types are not believed: servers send JSON where a stream was asked for, a stream where JSON was, and
-    either under `text/plain`.
-    """
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not start:
-        return None if len(head) < 4096 else "stream"
-    return {b"{": "json", b"[": "json", b"<": "page"}.get(start[:1], "stream")
-
-
-def _json(body: bytes) -> Any:
-    """The document; None when it is none. Half a surrogate pair is made whole by `parse_object`."""
-    text = body.decode("utf-8-sig", "replace")
-    try:
-        value = json.loads(text)
-        return parse_object(text, provider="") if isinstance(value, dict) else value
-    except (ValueError, RecursionError, StreamBrokenError):
-        return None
 
 
 def _plain(value: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -103,3 +104,9 @@ def fits_strict(schema: Any) -> bool:
     inner = [schema.get(k) for k in ("items", "anyOf", "prefixItems")]
     inner += [list(schema[k].values()) for k in ("$defs", "definitions") if isinstance(schema.get(k), dict)]
     return "allOf" not in schema and "oneOf" not in schema and fits_strict(inner)
+
+
+def arguments(call: ToolCall) -> dict[str, Any]:
+    """The arguments of a whole call as an object."""
+    value = json.loads(call.arguments or "{}")
+    return value if isinstance(value, dict) else {}
