@@ -83,6 +83,22 @@ class Table:
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
 
+class Sentences(tuple[str, ...]):
+    """What a command did, a sentence each; reads as lines in text and in HTML."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "\n".join(one_line(s, 1000) for s in self)
+
+    def _repr_html_(self) -> str:
+        return "".join(f"<div>{escape(s, 1000)}</div>" for s in self)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        # IPython prints a tuple by its elements unless it is told how.
+        printer.text(repr(self))
+
+
 def rows_of(items: Sequence[Any]) -> list[dict[str, Any]]:
     """Dataclass instances as rows."""
     return [dataclasses.asdict(i) for i in items]

@@ -127,7 +127,7 @@ def check(
     workspace = _workspace()
     if ids and len(ids) == 1 and not every:
         check = workspace.check(ids[0], model=model)
-        typer.echo(check.to_text())
+        typer.echo(str(check))
         return 0 if check.ok else 1
     checks = _with_progress(workspace, None if every else ids)
     typer.echo(workspace.overview.check_table(checks).to_text())

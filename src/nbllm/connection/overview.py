@@ -32,7 +32,7 @@ COLUMNS = ("id", "name", "kind", "base_url", "status", "enabled", "env", "key", 
 class ProviderTable(Table):
     """Providers, one a row."""
 
-    columns = ("id", "name", "kind", "base_url", "key", "key_name", "models", "checked")
+    columns = ("id", "name", "kind", "key", "models", "checked", "base_url")
 
     def as_json(self) -> list[dict[str, Any]]:
         """The rows with the fixed columns, for programs."""
@@ -67,8 +67,8 @@ class Overview:
 
     def is_usable(self, provider: ProviderConfig) -> bool:
         """A key or none needed, not switched off, and not known to be gone."""
-        if not provider.enabled or provider.status in ("retired", "unsupported"):
-            return False
+        if not provider.enabled or provider.status in ("retired", "unsupported") or provider.kind == "url":
+            return False  # `url` rows are listings of somebody else's models: nothing there can be asked
         return self._credentials.status(provider, self._registry.key_variables(provider.id)).source != "none"
 
     def usable_ids(self) -> list[str]:
@@ -80,7 +80,7 @@ class Overview:
         rows = self._registry.all()
         shown = [p for p in rows if every or self.is_usable(p) or self._registry.is_own(p.id)]
         left_out = len(rows) - len(shown)
-        note = f"{left_out} more without a key: `list --all`" if left_out else None
+        note = f"{left_out} more are known and lack a key: `%llm_providers list --all`" if left_out else None
         return ProviderTable([self._row(p) for p in shown], note=note)
 
     def _row(self, provider: ProviderConfig) -> dict[str, Any]:

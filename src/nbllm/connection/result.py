@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nbllm.tables import Table
+
 STAGES = ("url", "dns", "connect", "tls", "auth", "models", "model", "done")
 """In the order in which they are tried. Those that do not apply are left out."""
 
@@ -25,7 +27,7 @@ class StageResult:
     """After `models`: how many models the listing has."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class ConnectionCheck:
     """Whether a provider answers, and if not, where it stopped and what to do.
 
@@ -49,14 +51,31 @@ class ConnectionCheck:
     def __bool__(self) -> bool:
         return self.ok
 
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        verdict = "ok" if self.ok else f"failed at {self.stage}"
+        rows = [{"": "✓" if s.ok else "✗", "stage": s.stage, "ms": _ms(s), "found": s.detail} for s in self._told()]
+        note = f"what to do: {self.hint}" if self.hint else None
+        title = f"{self.provider}: {verdict} ({self.latency_ms:.0f} ms)"
+        return Table(rows, columns=("", "stage", "ms", "found"), title=title, note=note)._repr_html_()
+
+    def _told(self) -> list[StageResult]:
+        return [s for s in self.stages if s.stage != "done"]
+
     def __str__(self) -> str:
         lines = [f"{self.provider}: {'ok' if self.ok else 'failed at ' + self.stage} ({self.latency_ms:.0f} ms)"]
-        lines += [_line(s) for s in self.stages if s.stage != "done"]
+        lines += [_line(s) for s in self._told()]
         return "\n".join([*lines, f"  hint: {self.hint}"] if self.hint else lines)
 
 
+def _ms(stage: StageResult) -> str:
+    return "" if stage.ms is None else f"{stage.ms:.0f} ms"
+
+
 def _line(stage: StageResult) -> str:
-    ms = "" if stage.ms is None else f"{stage.ms:.0f} ms"
+    ms = _ms(stage)
     return f"  {'ok' if stage.ok else 'FAILED':6} {stage.stage:8}{ms:>9}  {stage.detail}"
 
 

@@ -9,7 +9,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from nbllm.errors import UsageError
 from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, split
 from nbllm.notebook.session import workspace
-from nbllm.tables import Table, rows_of
+from nbllm.tables import Sentences, Table, rows_of
 
 VERBS = ("preset", "history", "undo")
 
@@ -38,7 +38,7 @@ class ConfigMagics(Magics):
         if verb == "undo":
             _parser("undo").read(words[1:])
             change = workspace().config.undo()
-            return Table([{"undone": change.what, "of": change.when}])
+            return Sentences([f"undone: {change.what} ({change.when})"])
         return _settings(words)
 
 

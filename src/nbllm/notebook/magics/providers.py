@@ -12,7 +12,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from nbllm.errors import CredentialError, ExportError, UsageError
 from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, refuse_keys, split
 from nbllm.notebook.session import workspace
-from nbllm.tables import Table, rows_of
+from nbllm.tables import Sentences
 
 
 def _parser(verb: str) -> Arguments:
@@ -93,7 +93,7 @@ def _add(words: Sequence[str]) -> Any:
     asked = parser.read(words)
     if not asked.base_url and not asked.gguf:
         raise UsageError("%llm_providers add: where is it?", hint="give --base-url URL or --gguf PATH")
-    return _said(workspace().overview.add(asked.id, _fields(asked)))
+    return Sentences(workspace().overview.add(asked.id, _fields(asked)))
 
 
 def _edit(words: Sequence[str]) -> Any:
@@ -103,23 +103,23 @@ def _edit(words: Sequence[str]) -> Any:
     fields = _fields(asked)
     if not fields:
         raise UsageError("%llm_providers edit: nothing to change was given", hint=f"usage: {parser.usage_line()}")
-    return _said(workspace().overview.edit(asked.id, fields))
+    return Sentences(workspace().overview.edit(asked.id, fields))
 
 
 def _remove(words: Sequence[str]) -> Any:
-    return _said(workspace().registry.remove(_ids("remove", words)) or ["removed"])
+    return Sentences(workspace().registry.remove(_ids("remove", words)) or ["removed"])
 
 
 def _enable(words: Sequence[str]) -> Any:
     ids = _ids("enable", words)
     workspace().registry.set_enabled(ids, True)
-    return _said([f"{i}: enabled" for i in ids])
+    return Sentences([f"{i}: enabled" for i in ids])
 
 
 def _disable(words: Sequence[str]) -> Any:
     ids = _ids("disable", words)
     workspace().registry.set_enabled(ids, False)
-    return _said([f"{i}: disabled" for i in ids])
+    return Sentences([f"{i}: disabled" for i in ids])
 
 
 def _test(words: Sequence[str]) -> Any:
@@ -150,7 +150,7 @@ def _use(words: Sequence[str]) -> Any:
     parser = _parser("use")
     parser.add_argument("ref", metavar="PROVIDER/MODEL")
     used = workspace().use(parser.read(words).ref)
-    return _said([f"the default model is {used.ref}"])
+    return Sentences([f"the default model is {used.ref}"])
 
 
 def _key(words: Sequence[str]) -> Any:
@@ -174,7 +174,7 @@ def _key(words: Sequence[str]) -> Any:
     except ValueError as exc:
         problem = str(exc)
     else:
-        return _said([workspace().save_key(asked.id, secret, store=asked.store).sentence])
+        return Sentences([workspace().save_key(asked.id, secret, store=asked.store).sentence])
     raise CredentialError(f"{asked.id}: {problem}; nothing was saved", provider=asked.id)
 
 
@@ -194,7 +194,7 @@ def _forget(words: Sequence[str]) -> Any:
     for provider_id in _ids("forget", words):
         stores = workspace().credentials.forget(provider_id)
         lines.append(f"{provider_id}: " + (f"removed from {', '.join(stores)}" if stores else "no key was saved"))
-    return _said(lines)
+    return Sentences(lines)
 
 
 def _discover(words: Sequence[str]) -> Any:
@@ -210,7 +210,7 @@ def _export(words: Sequence[str]) -> Any:
         path.write_text(workspace().registry.export(), encoding="utf-8")
     except OSError as exc:
         raise ExportError(f"cannot write {path}: {exc.strerror or exc}") from exc
-    return _said([f"written to {path}, without keys"])
+    return Sentences([f"written to {path}, without keys"])
 
 
 def _import(words: Sequence[str]) -> Any:
@@ -223,7 +223,7 @@ def _import(words: Sequence[str]) -> Any:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as exc:
         raise ExportError(f"cannot read {path}: {exc}") from exc
-    return _said(workspace().registry.import_(text, dry_run=asked.dry_run) or ["nothing changes"])
+    return Sentences(workspace().registry.import_(text, dry_run=asked.dry_run) or ["nothing changes"])
 
 
 def _one_id(verb: str, words: Sequence[str]) -> str:
@@ -238,10 +238,6 @@ def _ids(verb: str, words: Sequence[str]) -> list[str]:
     parser.add_argument("ids", nargs="+", metavar="ID")
     found: list[str] = parser.read(words).ids
     return found
-
-
-def _said(lines: Sequence[str]) -> Table:
-    return Table(rows_of([]) or [{"": line} for line in lines], columns=("",))
 
 
 VERBS: Mapping[str, Callable[[Sequence[str]], Any]] = {
