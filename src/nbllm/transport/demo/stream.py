@@ -16,7 +16,8 @@ DEMO_ORIGIN = "http://demo.invalid:80"
 class DemoTransport(httpx2.AsyncBaseTransport):
     """Answers as `http://demo.invalid/v1` would.
 
-    httpx's own ASGI transport collects a whole body before it hands it on; this one yields as it goes.
+    It yields as it goes. The ASGI transports of httpx 0.28.1 and httpx2 2.16.2 collect a whole body first: four
+    pieces, 0.2 s apart, arrived together after 0.8 s with either.
 
     Args:
         pace_s: Seconds for each word; None: `NBLLM_DEMO_PACE_S`, else 0.008.
