@@ -209,8 +209,9 @@ class WireServer:
             elif isinstance(step, Stall):
                 connection.settimeout(10)
                 with contextlib.suppress(TimeoutError):
-                    if not connection.recv(1):
-                        self.hung_up.set()
+                    while connection.recv(65536):
+                        pass
+                    self.hung_up.set()
                 return True
             else:
                 if isinstance(step, Reset):

@@ -117,8 +117,11 @@ def _judge(chain: list[BaseException], *, sent: bool, where: str) -> _Verdict:
             return "connect", f"{at} leads to an address that {found}", "check the base URL", False
         if isinstance(found, ssl.SSLCertVerificationError):
             return _certificate(found, at)
-        if isinstance(found, ssl.SSLError):
+        # A handshake that waits for bytes has these two in its context, which say nothing.
+        if isinstance(found, ssl.SSLError) and not isinstance(found, (ssl.SSLWantReadError, ssl.SSLWantWriteError)):
             return _no_tls(found, at)
+        if isinstance(found, UnicodeError):
+            return "dns", f"{at} is no valid host name", "check the base URL for a typing error", False
         if isinstance(found, socket.gaierror):
             return _no_name(found, at)
         if isinstance(found, ResolveTimeout):
@@ -153,6 +156,8 @@ def _judge_http(chain: list[BaseException], *, sent: bool, at: str) -> _Verdict:
             return "connect", f"{at} refused the connection", "is the server running, and is the port right?", True
         if isinstance(found, OSError) and found.errno in (errno.EHOSTUNREACH, errno.ENETUNREACH, errno.ENETDOWN):
             return "connect", f"there is no route to {at}", "check the network connection", True
+        if isinstance(found, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
+            return "closed", f"{at} closed the connection before it answered", "try again", True
     if _named_any(chain, "ConnectError") or not sent:
         return "connect", f"no connection to {at}", "check the base URL and the network", True
     if any(type(found).__name__ == "RemoteProtocolError" and not _hung_up(found) for found in chain):

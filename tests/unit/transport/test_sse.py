@@ -206,10 +206,16 @@ CHAT = "".join(
 )  # fmt: skip
 STOP = 'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"usage":{"total_tokens":3}}\n\n'
 DONE = "data: [DONE]\n\n"
-MESSAGES = (
-    'event: message_start\ndata: {"type":"message_start"}\n\nevent: content_block_delta\n'
-    'data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hi"}}\n\nevent: message_stop\ndata: {"type":"message_stop"}\n\n'
-)
+MESSAGES = """event: message_start
+data: {"type":"message_start"}
+
+event: content_block_delta
+data: {"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"hi"}}
+
+event: message_stop
+data: {"type":"message_stop"}
+
+"""
 GOOD = [
     text.encode()
     for text in (CHAT + STOP + DONE, ": ping\n\n" + CHAT + STOP, (CHAT + STOP + DONE).replace("\n", "\r\n"), MESSAGES)
