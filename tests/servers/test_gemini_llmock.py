@@ -144,4 +144,6 @@ def test_a_broken_stream_is_never_complete_and_keeps_its_text(kind: str) -> None
     with pytest.raises(StreamBrokenError) as caught:
         reply()
     assert caught.value.partial == caught.value.seen != ""  # type: ignore[attr-defined]
+    # llmock cannot see that the error was raised; it sees that the user asks again, as the hint says.
+    assert reply().finish_reason is FinishReason.STOP
     assert script("verdict")["passed"] is True
