@@ -159,6 +159,7 @@ def _header(path: Path) -> bytes:
 def _create(path: Path) -> None:
     """Make sure that a file in WAL mode is there, readable by its owner only. It stays empty of tables."""
     if not _header(path):
+        files.sweep_temporaries(path.parent)
         _try_wal(path.parent)
         os.close(os.open(path, os.O_CREAT | os.O_RDWR, files.FILE_MODE))
     if not _switch_to_wal(path):

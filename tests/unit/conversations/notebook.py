@@ -22,8 +22,8 @@ def request_for(turn: Turn, *messages: Message, **fields: Any) -> ChatRequest:
 
 
 def reply_of(text: str, **fields: Any) -> Reply:
-    known = {"finish_reason": FinishReason.STOP, "usage": Usage(input_tokens=3, output_tokens=5)}
-    return Reply(text, "demo", "guide", **(known | fields))
+    known: dict[str, Any] = {"provider": "demo", "model": "guide", "finish_reason": FinishReason.STOP}
+    return Reply(text, **(known | {"usage": Usage(input_tokens=3, output_tokens=5)} | fields))
 
 
 def ask(conversations: Conversations, prompt: str, *, respond: Respond = digest, **options: Any) -> list[str]:
