@@ -90,7 +90,8 @@ def _read(path: Path, cap_bytes: float) -> tuple[bytes, str, None]:
         return path.read_bytes(), path.name, None
     except FileNotFoundError:
         raise PromptError(
-            f"there is no file {path}, and no variable of that name", hint=f"the folder is {Path.cwd()}"
+            f"there is no file {path}, and no variable of that name",
+            hint="a path is taken from the folder of the notebook",
         ) from None
     except OSError as exc:
         raise PromptError(f"cannot read the attachment {path}: {exc.strerror or exc}") from exc

@@ -38,7 +38,7 @@ class ConfigMagics(Magics):
         if verb == "undo":
             _parser("undo").read(words[1:])
             change = workspace().config.undo()
-            return Sentences([f"undone: {change.what} ({change.when})"])
+            return Sentences([f"undone: {change.what}"])
         return _settings(words)
 
 
