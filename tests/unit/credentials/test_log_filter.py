@@ -112,6 +112,22 @@ def test_a_traceback_is_kept_without_the_key(shown: io.StringIO) -> None:
     assert "ValueError: refused: ****" in shown.getvalue()
 
 
+def test_a_handler_that_shows_exceptions_in_its_own_way_gets_none() -> None:
+    """rich and others read `exc_info`; the exception may hold a request with its headers."""
+    records: list[logging.LogRecord] = []
+    handler = logging.Handler()
+    handler.emit = records.append  # type: ignore[method-assign]
+    install_log_filter()
+    logger = logging.getLogger("httpx2")
+    logger.addHandler(handler)
+    try:
+        log_exception(logger)
+    finally:
+        logger.removeHandler(handler)
+    assert [record.exc_info for record in records] == [None]
+    assert "refused: ****" in str(records[0].exc_text)
+
+
 def test_installing_twice_is_installing_once() -> None:
     before = logging.getLogRecordFactory()
     install_log_filter()

@@ -84,6 +84,17 @@ def test_keys_passed_in_are_removed_too() -> None:
     assert redact(key[4:], [Secret(key)]) == "****"
 
 
+@pytest.mark.parametrize("length", [8, 9, 10, 11])
+@pytest.mark.parametrize("around", ["{}", "user:{}", "me:{}", "a:{}:z", "ab:{}", "abc:{}!"])
+def test_a_key_of_less_than_twelve_characters_is_removed_whole(around: str, length: int) -> None:
+    key = "".join(random.Random(length).choice(string.ascii_letters) for _ in range(length))
+    secret = Secret(key)
+    hidden = base64.b64encode(around.format(key).encode()).decode()
+    left = redact(hidden, [secret]).replace("****", "").rstrip("=")
+    assert len(left) <= len(around) * 4 / 3 + 2, "of the key at most the bits that it shares with its neighbours"
+    assert redact(f"<{key}> <{key.encode().hex()}>", [secret]) == "<****> <****>"
+
+
 def test_a_short_key_is_removed_as_a_word_only() -> None:
     """Servers on this machine take keys such as the name of the program."""
     secret = Secret("ollama")
