@@ -200,7 +200,7 @@ class ChatRequest:
     def key(self) -> str:
         """SHA-256 of `canonical()`, hexadecimal."""
         text = json.dumps(self.canonical(), sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=str)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()  # servers send half characters
 
 
 # ---------------------------------------------------------------- the answer

@@ -85,7 +85,8 @@ class Conversations:
                 (`"CELL:0"`, `"CELL:1"`), and be the same when the cell is run again. None: behind the head.
 
         Raises:
-            StoreError: The name is empty or too long.
+            StoreError: The name is empty, too long, or holds characters that cannot be shown; or the store holds
+                something that nbllm did not write.
         """
         _check_name(name)
 
@@ -241,7 +242,8 @@ class Conversations:
         ordered = [found[i] for i in missing]
         data = self._attachments(connection, ordered)
         self._store.keep("messages", [dict(row._mapping) for row in ordered])
-        self._messages |= {row.id: rows.message_from(row.role, row.parts, data) for row in ordered}
+        for row in ordered:
+            self._messages[row.id] = _message(row, data)
 
     def _attachments(self, connection: Connection, found: Sequence[Row[Any]]) -> dict[str, bytes]:
         data: dict[str, bytes] = {}
@@ -331,8 +333,18 @@ class Conversations:
             for i, (id, parent, m) in enumerate(zip(ids, (turn.parent_id, *ids), messages, strict=False))
         ]
         facts = {"conversation": turn.name, "message_id": ids[-1]}
-        written[-1]["provenance"] = reply.provenance() | facts
+        written[-1]["provenance"] = rows.plain(reply.provenance() | facts)
         return written
+
+
+def _message(row: Row[Any], attachments: dict[str, bytes]) -> Message:
+    try:
+        return rows.message_from(row.role, row.parts, attachments)
+    except (KeyError, ValueError, TypeError) as exc:
+        raise StoreError(
+            f"message {row.id} in the store is not one that nbllm writes",
+            hint="begin afresh with --new, or in another conversation with -c NAME",
+        ) from exc
 
 
 def _conversation_ids() -> Select[Any]:
@@ -340,7 +352,8 @@ def _conversation_ids() -> Select[Any]:
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > _NAME_LENGTH:
+    if not name.strip() or len(name) > _NAME_LENGTH or not name.isprintable():
         raise StoreError(
-            f"a conversation's name has 1 to {_NAME_LENGTH} characters", hint="for example `-c field-notes`"
+            f"a conversation's name has 1 to {_NAME_LENGTH} characters that can be shown",
+            hint="for example `-c field-notes`",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -53,9 +54,20 @@ def _part_from(shape: Mapping[str, Any], attachments: Mapping[str, bytes]) -> Pa
     return message_from_json({"role": Role.USER, "parts": [shape]}).parts[0]
 
 
+def plain(value: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON that every database takes: parameters may hold objects of other libraries."""
+    shape: dict[str, Any] = json.loads(json.dumps(value, default=str))
+    return shape
+
+
+def _storable(text: str | None) -> str | None:
+    """Foreign text for a column: no half characters, which cannot be encoded, and no zero bytes (PostgreSQL)."""
+    return None if text is None else text.encode("utf-8", "replace").decode().replace("\x00", "")
+
+
 def settings_of(request: ChatRequest) -> dict[str, Any]:
     """All that decided the answer besides the messages."""
-    return {k: v for k, v in request.canonical().items() if k not in ("messages", "provider", "model")}
+    return plain({k: v for k, v in request.canonical().items() if k not in ("messages", "provider", "model")})
 
 
 def call_of(request: ChatRequest, *, kernel: str) -> dict[str, Any]:
@@ -66,7 +78,7 @@ def call_of(request: ChatRequest, *, kernel: str) -> dict[str, Any]:
         "created_at": schema.now(),
         "kernel": kernel,
         "provider": request.provider,
-        "model": request.model,
+        "model": _storable(request.model),
         "request": settings_of(request),
         "request_hash": request.key(),
     }
@@ -76,8 +88,8 @@ def answered(reply: Reply) -> dict[str, Any]:
     """What a reply adds to the row of its call."""
     usage = reply.usage
     return {
-        "model_reported": reply.model_reported,
-        "base_url_host": reply.base_url_host,
+        "model_reported": _storable(reply.model_reported),
+        "base_url_host": _storable(reply.base_url_host),
         "input_tokens": usage.input_tokens,
         "cached_input_tokens": usage.cached_input_tokens,
         "cache_write_tokens": usage.cache_write_tokens,
@@ -88,7 +100,7 @@ def answered(reply: Reply) -> dict[str, Any]:
         "latency_ms": reply.latency_ms,
         "ttft_ms": reply.ttft_ms,
         "finish_reason": reply.finish_reason.value,
-        "request_id": reply.request_id,
+        "request_id": _storable(reply.request_id),
         "replayed": reply.replayed,
     }
 
@@ -97,5 +109,5 @@ def failed(error: BaseException) -> dict[str, Any]:
     """What an error adds to the row of its call: its class and numbers, never its text."""
     row: dict[str, Any] = {"error_type": type(error).__name__ if isinstance(error, NbllmError) else "other"}
     if isinstance(error, ProviderError):
-        row |= {"status": error.status, "attempts": error.attempts, "request_id": error.request_id}
+        row |= {"status": error.status, "attempts": error.attempts, "request_id": _storable(error.request_id)}
     return row

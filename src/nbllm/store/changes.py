@@ -30,9 +30,12 @@ class Changes:
     heads: Mapping[str, str] = field(default_factory=dict)
     """Conversation id to the message that is now its head."""
 
-    def apply(self, connection: Connection) -> int:
-        """Write all of it; how many rows were new."""
-        new = sum(_insert_missing(connection, table, self.rows.get(table.name, ())) for table in _in_order())
+    def apply(self, connection: Connection, *, fresh: bool = False) -> int:
+        """Write all of it; how many rows were new. `fresh`: messages and calls are known not to be there yet."""
+        unseen = (schema.messages, schema.calls) if fresh else ()
+        new = sum(
+            _insert(connection, table, self.rows.get(table.name, ()), look=table not in unseen) for table in _in_order()
+        )
         for conversation_id, message_id in self.heads.items():
             where = schema.conversations.c.id == conversation_id
             values = {"head_id": message_id, "updated_at": schema.now()}
@@ -64,13 +67,13 @@ def _in_order() -> Iterator[Table]:
     yield from (schema.conversations, schema.attachments, schema.messages, schema.calls)
 
 
-def _insert_missing(connection: Connection, table: Table, rows: Sequence[Row]) -> int:
-    """Add those rows whose id is not there yet; how many."""
-    there = set(_existing(connection, table, [row["id"] for row in rows]))
-    fresh = [dict(row) for row in rows if row["id"] not in there]
-    if fresh:
-        connection.execute(insert(table), fresh)
-    return len(fresh)
+def _insert(connection: Connection, table: Table, rows: Sequence[Row], *, look: bool) -> int:
+    """Add those rows whose id is not there yet (`look`: see which are); how many."""
+    there = set(_existing(connection, table, [row["id"] for row in rows])) if look else ()
+    missing = [dict(row) for row in rows if row["id"] not in there]
+    if missing:
+        connection.execute(insert(table), missing)
+    return len(missing)
 
 
 def _existing(connection: Connection, table: Table, ids: Sequence[str]) -> Iterator[str]:

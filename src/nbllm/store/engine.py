@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from nbllm import files
@@ -120,6 +121,13 @@ def open_url(text: str, backups: Path) -> Database:
         if url.database in (None, "", ":memory:"):
             return open_memory()
         return open_file(Path(str(url.database)), backups)
+    try:
+        return _open_server(url)
+    except DBAPIError:  # two kernels made the tables at once, and the other was first
+        return _open_server(url)
+
+
+def _open_server(url: URL) -> Database:
     database = Database(url)
     try:
         with database.transaction(write=True) as connection:

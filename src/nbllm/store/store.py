@@ -204,7 +204,7 @@ class Store:
     def _write(self, build: Callable[[Connection], Changes]) -> Changes:
         with self._current().transaction(write=True) as connection:
             changes = build(connection)
-            changes.apply(connection)
+            changes.apply(connection, fresh=True)
             if self._journal is not None:
                 self._journal.append(changes)
         for table, rows in changes.rows.items():

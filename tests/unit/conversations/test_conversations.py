@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from decimal import Decimal
 from typing import Any
@@ -195,7 +196,7 @@ def test_an_unknown_name_is_answered_with_the_closest(conversations: Conversatio
     assert "field-notes" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("name", ["", "  ", "x" * 201])
+@pytest.mark.parametrize("name", ["", "  ", "x" * 201, "a\nb", "half \ud800"])
 def test_a_name_that_is_none_is_refused(conversations: Conversations, name: str) -> None:
     with pytest.raises(StoreError, match="1 to 200 characters"):
         conversations.begin(name)
@@ -264,3 +265,29 @@ def test_an_exchange_without_messages_is_a_mistake_of_the_caller(conversations: 
 
     with pytest.raises(ValueError, match="at least one message"):
         conversations.commit(turn, request_for(turn), [], reply_of(""))
+
+
+def test_what_servers_send_amiss_can_be_stored(store: Store) -> None:
+    """Half a surrogate pair is valid JSON and no text; a zero byte is text that PostgreSQL does not take."""
+    conversations = Conversations(store, kernel="k")
+    turn = conversations.begin()
+    bad = "half \ud83d and \x00"
+    message = Message.user(bad)
+    request = request_for(turn, message, params={"stop": object()})
+    reply = reply_of(bad, model_reported=bad, request_id=bad, params={"x": object()})
+    conversations.commit(turn, request, [message, Message.assistant(bad)], reply)
+
+    for reader in (conversations, Conversations(store, kernel="k")):
+        assert texts(reader.begin().messages) == [bad, bad]
+    assert store.warning is None
+
+
+def test_a_message_that_nbllm_did_not_write_is_named(store: Store, conversations: Conversations) -> None:
+    ask(conversations, "x", name="notes")
+    with sqlite3.connect(store.location) as connection:
+        connection.execute('UPDATE messages SET parts = \'[{"type": "hologram"}]\'')
+
+    with pytest.raises(StoreError, match="is not one that nbllm writes") as caught:
+        Conversations(store, kernel="other").begin("notes")
+    assert "--new" in str(caught.value.hint)
+    assert Conversations(store, kernel="other").begin("notes", new=True).messages == ()
