@@ -339,6 +339,10 @@ def test_odd_but_harmless_payloads_are_survived() -> None:
     assert reply(GEMINI, sends(stream + b"data: [DONE]\n\n"), ROW).text == "ok"
 
 
+def test_a_connection_that_breaks_after_the_finish_reason_loses_nothing() -> None:
+    assert reply(GEMINI, sends(GOOD, fault=httpx2.ReadError("gone")), ROW).finish_reason is FinishReason.STOP
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 

@@ -178,6 +178,10 @@ def test_an_empty_answer_is_one_and_says_so() -> None:
     assert (answer.text, answer.finish_reason, len(answer.notices)) == ("", FinishReason.STOP, 1)
 
 
+def test_a_connection_that_breaks_after_done_loses_nothing() -> None:
+    assert reply(OLLAMA, sends(GOOD, fault=httpx2.ReadError("gone")), ROW).finish_reason is FinishReason.STOP
+
+
 # ---------------------------------------------------------------- what goes wrong
 
 
