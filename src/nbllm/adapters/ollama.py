@@ -1,232 +1,280 @@
-"""The store of conversations and calls, which is there whatever happens to the disk.
+"""Ollama's own format: `/api/chat`, one JSON object a line.
 
-A chat must not fail because its history cannot be kept. So when the database cannot be opened, or is lost later,
-the store goes on in memory with all that this process has read and written so far, and says so once.
+https://docs.ollama.com/api/chat (read 2026-11-20). Tested against an imitation and hand-made streams, not against
+Ollama itself.
 """
 
 from __future__ import annotations
 
-import atexit
-import sqlite3
-import weakref
-from collections.abc import Callable
-from typing import Any, TypeVar
+import contextlib
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import Any, ClassVar
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from nbllm.adapters import parts
+from nbllm.adapters.base import Endpoint, WireRequest
+from nbllm.adapters.bodies import error_from_payload, error_in_body, request_id
+from nbllm.adapters.call_ids import arguments_object, arguments_text, made_id, sent_id
+from nbllm.adapters.chunks import CUT_REASONING, EMPTY
+from nbllm.adapters.listing import fetch_listing, read_listing
+from nbllm.adapters.payloads import payloads
+from nbllm.adapters.reading import Arrival, refusal
+from nbllm.errors import UnsupportedError
+from nbllm.messages import (
+    ChatRequest,
+    Delta,
+    File,
+    FinishReason,
+    Image,
+    Message,
+    Reasoning,
+    Role,
+    Text,
+    ToolCall,
+    ToolCallDelta,
+    ToolResult,
+    Usage,
+)
+from nbllm.providers.spec import ModelInfo
+from nbllm.transport.sse import JsonLinesDecoder
 
-from nbllm.errors import StoreError
-from nbllm.foreign import one_line
-from nbllm.settings import Paths
-from nbllm.store import engine, journal
-from nbllm.store.changes import Changes, Row
-from nbllm.store.writer import Writer
-
-T = TypeVar("T")
-
-_LOST = (OSError, SQLAlchemyError, sqlite3.Error, ImportError, engine.UnsafePlaceError)
-_inherited: list[engine.Database | None] = []
-"""Databases that a forked child got from its parent: neither used nor closed, both would disturb the parent."""
+_TOP_LEVEL = frozenset({"keep_alive", "think", "format", "truncate", "shift", "logprobs", "top_logprobs"})
+"""Parameters that stand beside `options`; every other one stands in it."""
+_NAMES = {"max_tokens": "num_predict"}
+_FINISH_REASONS: Mapping[str, FinishReason] = {"stop": FinishReason.STOP, "length": FinishReason.LENGTH}
 
 
-class Store:
-    """Reads and writes, one after another, on one thread of its own. Made by `Store.open`."""
+class OllamaAdapter:
+    """Ollama's own wire format."""
 
-    def __init__(self, paths: Paths, url: str | None) -> None:
-        self._paths, self._url = paths, url
-        self._database: engine.Database | None = None
-        self._journal: journal.Journal | None = None
-        self._in_memory = False
-        self._kept: dict[str, dict[str, Row]] = {}
-        self._heads: dict[str, str] = {}
-        self._untold = False
-        self.warning: str | None = None
-        """One line on why nothing is kept, or kept elsewhere; None when all is well. See `take_warning`."""
-        self.generation = 0
-        """Grows whenever another database took the place of the one before: caches of its rows are void."""
-        self._writer = Writer(self._forked)
+    native_schema: ClassVar[bool] = True
 
-    @classmethod
-    def open(cls, paths: Paths, url: str | None = None) -> Store:
-        """Open the store, creating or upgrading it.
-
-        Args:
-            paths: Where the SQLite file, journals and backups are.
-            url: A SQLAlchemy URL of another database; None: SQLite at `paths.database`.
+    def build(self, request: ChatRequest, endpoint: Endpoint) -> WireRequest:
+        """The request as it would be sent.
 
         Raises:
-            StoreError: The store was written by a newer nbllm; nothing was changed. Any other trouble is told by
-                `warning`, and the store is in memory.
+            PromptError: There is nothing to send (Ollama would only load the model), or `max_tokens` is below 1.
+            UnsupportedError: A file that is no text and no image, or a tool that must be called; Ollama has neither.
         """
-        store = cls(paths, url)
-        try:
-            store._writer.run(store._current)
-        except StoreError:
-            store.close()
-            raise
-        atexit.register(_close, weakref.ref(store))
-        return store
+        parts.check(request)
+        beside, options = _parameters(request, endpoint)
+        body: dict[str, Any] = {"model": request.model, "messages": list(_messages(request)), "stream": request.stream}
+        if tools := _tools(request):
+            body["tools"] = tools
+        if request.schema is not None:
+            body["format"] = dict(request.schema)
+        if options:
+            body["options"] = options
+        return WireRequest("POST", f"{endpoint.base_url}/api/chat", body | beside)
 
-    @property
-    def durable(self) -> bool:
-        """Whether what is written survives this process."""
-        return not self._in_memory or self._journal is not None
+    async def stream(self, request: ChatRequest, endpoint: Endpoint) -> AsyncIterator[Delta]:
+        """Send once, and yield what arrives. See `Adapter.stream`."""
+        wire = self.build(request, endpoint)
+        provider = endpoint.provider
+        async with endpoint.http.stream(
+            wire.method, wire.url, provider=provider, key=endpoint.key, json=wire.body, headers=wire.headers
+        ) as response:
+            if not 200 <= response.status_code < 300:
+                raise await refusal(response, provider=provider, model=request.model)
+            arrival = Arrival(response, provider)
+            answer = _Answer(arrival, provider=provider.id, model=request.model)
+            received = payloads(arrival, provider=provider.id, choose=lambda head: JsonLinesDecoder())
+            async with contextlib.aclosing(received):
+                async for payload in received:
+                    for delta in answer.take(payload):
+                        yield delta
+            yield answer.end()
 
-    @property
-    def location(self) -> str:
-        """Where things are kept, for people; no password."""
-        if self._journal is not None:
-            return str(self._journal.path)
-        return "memory" if self._in_memory or self._database is None else self._database.label
+    async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
+        """The models that are on the server's disk."""
+        url = endpoint.provider.models_url or f"{endpoint.base_url}/api/tags"
+        return read_listing(await fetch_listing(endpoint, url), endpoint.provider)
 
-    def take_warning(self) -> str | None:
-        """The warning, the first time it is asked for after it arose; None afterwards."""
-        told, self._untold = self._untold, False
-        return self.warning if told else None
 
-    def read(self, look: Callable[[Connection], T]) -> T:
-        """Call `look` with a connection in a reading transaction, and return its result.
+# ---------------------------------------------------------------- the body
 
-        It runs on the store's thread, and a second time, on an empty or half-empty database, when the store was
-        lost on the way.
-        """
-        return self._writer.run(lambda: self._surviving(lambda: self._read(look)))
 
-    def write(self, build: Callable[[Connection], Changes]) -> Changes:
-        """Call `build` inside a writing transaction, write the changes it returns, and commit.
+def _parameters(request: ChatRequest, endpoint: Endpoint) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What stands beside `options`, and what stands in them. Nothing that nobody set."""
+    beside: dict[str, Any] = {}
+    options: dict[str, Any] = {}
+    row = endpoint.provider
+    for name, value in {**row.extra_body, **row.params, **request.params}.items():
+        name = _NAMES.get(name, name)
+        if name == "options" and isinstance(value, Mapping):
+            options.update(value)
+        elif name in _TOP_LEVEL or name in row.extra_body:
+            beside[name] = value
+        else:
+            options[name] = value
+    if request.temperature is not None:
+        options["temperature"] = request.temperature
+    if request.max_tokens is not None:
+        options["num_predict"] = request.max_tokens
+    return beside, options
 
-        They are on the disk when this returns, or in memory when `warning` says so. `build` may be called again,
-        as in `read`; what it reads does not change before its changes are written.
-        """
-        return self._writer.run(lambda: self._surviving(lambda: self._write(build)))
 
-    def keep(self, table: str, rows: list[dict[str, Any]]) -> None:
-        """Remember rows that were read, in case that the store is lost. For functions called by `read`."""
-        self._kept.setdefault(table, {}).update((row["id"], row) for row in rows)
-
-    def close(self) -> None:
-        """Close the database and end the thread. A later use opens it again."""
-        if self._database is not None:
-            self._writer.run(self._drop)
-        self._writer.stop()
-
-    # ---------------------------------------------------------------- on the writer's thread
-
-    def _current(self) -> engine.Database:
-        if self._database is None:
-            self._database = self._open_memory() if self._in_memory and self._journal is None else self._open()
-        return self._database
-
-    def _open(self) -> engine.Database:
-        try:
-            return self._open_durable()
-        except engine.UnsafePlaceError as exc:
-            return self._open_journal(exc)
-        except _LOST as exc:
-            return self._open_memory(exc)
-
-    def _open_durable(self) -> engine.Database:
-        paths = self._paths
-        opened = (
-            engine.open_url(self._url, paths.backups) if self._url else engine.open_file(paths.database, paths.backups)
+def _tools(request: ChatRequest) -> list[dict[str, Any]]:
+    if not request.tools or request.tool_choice == "none":
+        return []
+    if request.tool_choice not in (None, "auto"):
+        raise UnsupportedError(
+            f"{request.provider} cannot be told to call a tool",
+            hint="leave the tool choice out",
+            provider=request.provider,
         )
-        self._in_memory = opened.in_memory
-        if not self._in_memory and (found := journal.read_all(paths.data_dir)):
-            with opened.transaction(write=True) as connection:
-                journal.merge(connection, found)
-            journal.retire(paths.data_dir, paths.backups)
-        return opened
+    return [
+        {
+            "type": "function",
+            "function": {"name": t.name, "description": t.description, "parameters": dict(t.parameters)},
+        }
+        for t in request.tools
+    ]
 
-    def _open_journal(self, reason: engine.UnsafePlaceError) -> engine.Database:
-        """In memory, filled from the journals of all kernels; each exchange goes to the journal of this one."""
-        opened = self._open_memory()
-        with opened.transaction(write=True) as connection:
-            journal.merge(connection, journal.read_all(self._paths.data_dir))
-        self._journal = journal.Journal(self._paths.data_dir)
-        self._warn(
-            f"{reason}, where kernels cannot share a database: exchanges go to {self._journal.path}, and other "
-            "kernels see them when they start; set NBLLM_DATABASE_URL to a database on a local disk or a server"
-        )
-        return opened
 
-    def _open_memory(self, reason: BaseException | None = None) -> engine.Database:
-        opened = engine.open_memory()
-        self._in_memory = True
-        with opened.transaction(write=True) as connection:
-            rows = {table: list(part.values()) for table, part in self._kept.items()}
-            Changes(rows, dict(self._heads)).apply(connection)
-        if reason is not None:
-            self._warn(
-                f"conversations are kept in memory only from here on: {_in_words(reason)}; "
-                "set NBLLM_HOME or NBLLM_DATABASE_URL to a place that can be written"
+def _messages(request: ChatRequest) -> Iterator[dict[str, Any]]:
+    if request.system:
+        yield {"role": "system", "content": request.system}
+    known = parts.answered(request.messages)
+    for message in request.messages:
+        if message.role is Role.TOOL:
+            yield from (_result(part) for part in message.parts if isinstance(part, ToolResult))
+        elif made := _message(message, known, request):
+            yield made
+
+
+def _message(message: Message, known: frozenset[str], request: ChatRequest) -> dict[str, Any] | None:
+    text, images = _content(message, request)
+    made: dict[str, Any] = {"role": message.role.value, "content": text}
+    if images:
+        made["images"] = images
+    if calls := parts.sendable_calls(message, known):
+        made["tool_calls"] = [_call(call) for call in calls]
+        # Models that think between calls go on from their own thoughts.
+        if thoughts := "".join(p.text for p in message.parts if isinstance(p, Reasoning)):
+            made["thinking"] = thoughts
+    return made if text or len(made) > 2 else None
+
+
+def _content(message: Message, request: ChatRequest) -> tuple[str, list[str]]:
+    """The text, files of text included, and the images; Ollama has no place for anything else."""
+    texts: list[str] = []
+    images: list[str] = []
+    for part in message.parts:
+        if isinstance(part, Text):
+            texts.append(part.text)
+        elif isinstance(part, Image):
+            images.append(parts.base64_text(part))
+        elif isinstance(part, File):
+            if not parts.is_text(part):
+                raise parts.cannot_carry(f"a file of type {part.media_type}", request)
+            texts.append(parts.inlined(part) + "\n\n")
+    return "".join(texts), images
+
+
+def _call(call: ToolCall) -> dict[str, Any]:
+    made: dict[str, Any] = {"function": {"name": call.name, "arguments": arguments_object(call)}}
+    if (known := sent_id(call.id)) is not None:
+        made["id"] = known
+    return made
+
+
+def _result(result: ToolResult) -> dict[str, Any]:
+    made = {"role": "tool", "tool_name": result.name, "content": result.content}
+    if (known := sent_id(result.call_id)) is not None:
+        made["tool_call_id"] = known
+    return made
+
+
+# ---------------------------------------------------------------- the answer
+
+
+class _Answer:
+    """One answer, taken in line by line."""
+
+    def __init__(self, arrival: Arrival, *, provider: str, model: str) -> None:
+        self._arrival = arrival
+        self._provider = provider
+        self._model = model
+        self._calls = 0
+        self._introduced = False
+        self._thought = False
+        self._last: Delta | None = None
+
+    def take(self, payload: Mapping[str, Any]) -> Iterator[Delta]:
+        """The deltas of one line.
+
+        Raises:
+            ProviderError: The line is an error, which Ollama also sends inside a 200.
+        """
+        if error_in_body(payload):
+            raise error_from_payload(payload, provider=self._provider, headers=self._arrival.headers, model=self._model)
+        if not self._introduced:
+            self._introduced = True
+            model = payload.get("model")
+            yield Delta(
+                model_reported=model if isinstance(model, str) and model else None,
+                request_id=request_id(self._arrival.headers),
             )
-        return opened
+        message = payload.get("message")
+        yield from self._message(message if isinstance(message, dict) else {}, payload.get("created_at"))
+        if payload.get("done") is True:
+            self._last = self._end_of(payload)
+            self._arrival.settled = True
 
-    def _warn(self, text: str) -> None:
-        if text != self.warning:
-            self.warning, self._untold = one_line(text, 1000), True
+    def end(self) -> Delta:
+        """The last delta, with the finish reason and the count.
 
-    def _surviving(self, attempt: Callable[[], T]) -> T:
-        try:
-            return self._again_after_collision(attempt)
-        except _LOST as exc:
-            self._lose(exc)
-        try:
-            return attempt()
-        except _LOST as exc:
-            problem = _in_words(exc)
-        raise StoreError(f"the store in memory failed: {problem}", hint="restart the kernel")
+        Raises:
+            StreamBrokenError: No line said `done`.
+        """
+        if self._last is None:
+            raise self._arrival.unfinished()
+        return self._last
 
-    @staticmethod
-    def _again_after_collision(attempt: Callable[[], T]) -> T:
-        """Two processes may add the same row in a database that lets both begin; the second sees it next time."""
-        try:
-            return attempt()
-        except IntegrityError:
-            return attempt()
+    def _message(self, message: Mapping[str, Any], moment: Any) -> Iterator[Delta]:
+        # `reasoning_content` is an imitation's name for `thinking`.
+        thought = message.get("thinking") or message.get("reasoning_content")
+        if isinstance(thought, str) and thought:
+            self._thought = True
+            yield Delta(reasoning=thought)
+        text = message.get("content")
+        if isinstance(text, str) and text:
+            self._arrival.partial.append(text)
+            yield Delta(text=text)
+        calls = message.get("tool_calls")
+        for call in calls if isinstance(calls, list) else []:
+            if isinstance(call, dict) and isinstance(call.get("function"), dict):
+                yield self._call(call, moment)
 
-    def _lose(self, reason: BaseException) -> None:
-        """Go on in memory. The file is left as it is."""
-        self._drop()
-        self._journal = None
-        self._database = self._open_memory(reason)
+    def _call(self, call: Mapping[str, Any], moment: Any) -> Delta:
+        function = call["function"]
+        name, arguments = str(function.get("name") or ""), arguments_text(function.get("arguments"))
+        given = call.get("id")
+        call_id = given if isinstance(given, str) and given else made_id(moment, self._calls, name, arguments)
+        # Our own count: Ollama's `function.index` is missing in older versions and always 0 in some.
+        piece = ToolCallDelta(index=self._calls, id=call_id, name=name, arguments=arguments)
+        self._calls += 1
+        return Delta(tool_call=piece)
 
-    def _drop(self) -> None:
-        database, self._database = self._database, None
-        self.generation += 1
-        if database is not None:
-            database.close()
+    def _end_of(self, payload: Mapping[str, Any]) -> Delta:
+        reason = _FINISH_REASONS.get(str(payload.get("done_reason") or "stop"), FinishReason.OTHER)
+        if reason is FinishReason.STOP and self._calls:
+            reason = FinishReason.TOOL_CALLS
+        return Delta(finish_reason=reason, usage=_usage(payload), notice=self._notice(reason))
 
-    def _read(self, look: Callable[[Connection], T]) -> T:
-        with self._current().transaction(write=False) as connection:
-            return look(connection)
-
-    def _write(self, build: Callable[[Connection], Changes]) -> Changes:
-        with self._current().transaction(write=True) as connection:
-            changes = build(connection)
-            changes.apply(connection, fresh=True)
-            if self._journal is not None:
-                self._journal.append(changes)
-        for table, rows in changes.rows.items():
-            self.keep(table, [dict(row) for row in rows])
-        self._heads.update(changes.heads)
-        return changes
-
-    def _forked(self) -> None:
-        _inherited.append(self._database)
-        self._database = None
-        self.generation += 1
+    def _notice(self, reason: FinishReason) -> str | None:
+        if self._arrival.partial or self._calls:
+            return None
+        if reason is FinishReason.LENGTH and self._thought:
+            return CUT_REASONING
+        return EMPTY if reason is FinishReason.STOP else None
 
 
-def _close(store: weakref.ref[Store]) -> None:
-    if (found := store()) is not None:
-        found.close()
-
-
-def _in_words(exc: BaseException) -> str:
-    """What went wrong, without the statement and its values, which are what people wrote."""
-    if isinstance(exc, DBAPIError):
-        exc = exc.orig or exc
-    if isinstance(exc, OSError) and exc.strerror:
-        return one_line(f"{exc.strerror}: {exc.filename}" if exc.filename else exc.strerror)
-    return one_line(exc) or type(exc).__name__
+def _usage(payload: Mapping[str, Any]) -> Usage | None:
+    """Ollama leaves a count out when it evaluated nothing, for example a prompt it still had: unknown, not 0."""
+    prompt, output = payload.get("prompt_eval_count"), payload.get("eval_count")
+    prompt = prompt if isinstance(prompt, int) and prompt > 0 else None
+    output = output if isinstance(output, int) and output > 0 else None
+    if prompt is None and output is None:
+        return None
+    return Usage(input_tokens=prompt, output_tokens=output)
