@@ -1,7 +1,7 @@
 """Which addresses may be asked, and in which spelling: pure functions over text, no network.
 
-`check_url` judges what a person typed or pasted as a base URL and brings it into its one spelling. `forbidden_address`
-judges an IP address, also at connect time, when a name turned out to lead there.
+`check_url` judges what a person typed or pasted as a base URL and brings it into its one spelling; `hosts` judges the
+address, also at connect time, when a name turned out to lead there.
 No message repeats the address: what was typed into the wrong place may hold a key.
 """
 
@@ -14,6 +14,19 @@ import urllib.parse
 from dataclasses import dataclass
 
 from nbllm.errors import RegistryError
+from nbllm.providers.hosts import METADATA_NAMES, forbidden_address, is_loopback, parse_address
+
+__all__ = [
+    "DEMO_HOST",
+    "UrlVerdict",
+    "check_listing_url",
+    "check_url",
+    "forbidden_address",
+    "is_loopback",
+    "move_to_origin",
+    "origin_of",
+    "path_of",
+]
 
 DEMO_HOST = "demo.invalid"
 """The demo provider's host, which is served in this process and by nobody else (RFC 2606: never a real name)."""
@@ -40,36 +53,6 @@ _ENDPOINTS = (
 )
 _GEMINI_CALL = re.compile(r"/models/[^/]+:[A-Za-z]+$")
 _BARE_KINDS = ("anthropic", "ollama")
-
-_METADATA_NAMES = frozenset(
-    {
-        "metadata",
-        "metadata.google.internal",
-        "metadata.goog",
-        "metadata.azure.internal",
-        "metadata.azure.com",
-        "metadata.tencentyun.com",
-        "metadata.packet.net",
-        "metadata.platformequinix.com",
-        "instance-data",
-        "instance-data.ec2.internal",
-        "rancher-metadata",
-    }
-)
-_METADATA_ADDRESSES = frozenset(
-    map(
-        ipaddress.ip_address,
-        (
-            "100.100.100.200",  # Alibaba Cloud
-            "168.63.129.16",  # Azure's wire server
-            "192.0.0.192",  # Oracle Cloud, classic
-            "fd00:ec2::254",  # AWS
-            "fd20:ce::254",  # Google Cloud
-        ),
-    )
-)
-
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,37 +131,6 @@ def move_to_origin(url: str, base_url: str) -> str:
     """`url` with the scheme, host and port of `base_url`; path and query stay."""
     target = urllib.parse.urlsplit(base_url)
     return urllib.parse.urlsplit(url)._replace(scheme=target.scheme, netloc=target.netloc).geturl()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether `host` is this machine: localhost, 127.0.0.0/8, ::1. Other names are never taken for it."""
-    bare = host.strip("[]").rstrip(".").lower()
-    if bare == "localhost":
-        return True
-    address = _parse_address(bare)
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return address is not None and address.is_loopback
-
-
-def forbidden_address(address: str) -> str | None:
-    """Why nothing may be sent to this IP address, or None when it may. Local networks are allowed.
-
-    Text that is no address is not judged here: None.
-    """
-    parsed = _parse_address(address.strip("[]"))
-    if parsed is None:
-        return None
-    target = _embedded(parsed)
-    if target in _METADATA_ADDRESSES:
-        return "is a cloud's metadata service"
-    if target.is_link_local:
-        return "is a link-local address, where clouds keep their metadata service"
-    if target.is_multicast:
-        return "is a multicast address"
-    if target.is_unspecified or (target.version == 4 and int(target) >> 24 in (0, *range(240, 256))):
-        return "is not an address of a server"
-    return None
 
 
 def path_of(url: str) -> str:
@@ -286,7 +238,7 @@ def _looks_numeric(host: str) -> bool:
 
 
 def _ipv4_spelling(host: str, repairs: list[str]) -> str:
-    address = _parse_address(host)
+    address = parse_address(host)
     if address is None:
         raise _refused("has a host that ends in a number but is not an IPv4 address")
     if str(address) != host:
@@ -294,55 +246,15 @@ def _ipv4_spelling(host: str, repairs: list[str]) -> str:
     return str(address)
 
 
-def _parse_address(host: str) -> Address | None:
-    """IPv6 (a zone is ignored) or IPv4, also decimal, octal and hexadecimal as `inet_aton` reads them."""
-    bare = host.partition("%")[0]
-    try:
-        return ipaddress.ip_address(bare)
-    except ValueError:
-        return _parse_loose_ipv4(bare.lower())
-
-
-def _parse_loose_ipv4(host: str) -> ipaddress.IPv4Address | None:
-    parts = host.split(".")
-    if len(parts) > 4 or len(host) > 64:
-        return None
-    try:
-        numbers = [_loose_number(part) for part in parts]
-    except ValueError:
-        return None
-    *leading, last = numbers
-    if any(n > 255 for n in leading) or last >= 256 ** (4 - len(leading)):
-        return None
-    return ipaddress.IPv4Address(sum(n << (24 - 8 * i) for i, n in enumerate(leading)) + last)
-
-
-def _loose_number(part: str) -> int:
-    if not re.fullmatch(r"0x[0-9a-f]*|[0-9]+", part):
-        raise ValueError
-    if part.startswith("0x"):
-        return int(part[2:] or "0", 16)
-    return int(part, 8) if len(part) > 1 and part.startswith("0") else int(part)
-
-
-def _embedded(address: Address) -> Address:
-    """The IPv4 address inside an IPv6 one (mapped, 6to4, NAT64), which is where the packets go."""
-    if isinstance(address, ipaddress.IPv6Address):
-        if address in ipaddress.IPv6Network("64:ff9b::/96"):
-            return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
-        return address.ipv4_mapped or address.sixtofour or address
-    return address
-
-
 def _reachable(host: str, repairs: list[str]) -> str:
-    address = _parse_address(host)
+    address = parse_address(host)
     if address is not None and address.is_unspecified:
         # What servers listen at (`OLLAMA_HOST=0.0.0.0`); it is no place to connect to.
         repairs.append(f"wrote 127.0.0.1 for {host}, which means every address of this machine")
         return "127.0.0.1"
     if address is not None and (why := forbidden_address(host)):
         raise _refused(why, "nbllm sends nothing there")
-    if host in _METADATA_NAMES or host.endswith(".metadata.google.internal"):
+    if host in METADATA_NAMES or host.endswith(".metadata.google.internal"):
         raise _refused("is a cloud's metadata service", "nbllm sends nothing there")
     return host
 
