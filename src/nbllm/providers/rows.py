@@ -219,8 +219,7 @@ def _withhold_key(merged: _Merge) -> None:
     if not merged.fields.get("key_optional"):
         raise RegistryError(
             "its address is plain http beyond this machine, and a key would be sent in the clear",
-            hint="use https; or agree with `--confirm-http` (confirmed_http = true beside base_url in config.toml); "
-            "or give auth none, when the server wants no key",
+            hint="use https, or agree with `--confirm-http` (confirmed_http = true beside base_url in config.toml)",
         )
     merged.fields["auth"] = "none"
     merged.sources["auth"] = "plain http, not confirmed"
