@@ -171,11 +171,17 @@ answer.add(Delta(notice="busy, again in 3 s"))
 for n in range(35):
     clock[0] += 0.1
     answer.tick()
+answer.add(Delta(notice=""))
+clock[0] += 1
+answer.tick()
+answer.add(Delta(notice="again"))
+clock[0] += 1
 answer.add(Delta(text="hello"))
 shown.time.monotonic = real
 """)
     pages = [m["content"]["data"]["text/html"] for m in messages]
-    assert [re.findall(r"again in \d+ s", p) for p in pages] == [[f"again in {n} s"] for n in (3, 2, 1, 0)] + [[]]
+    assert [re.findall(r"again in \d+ s", p) for p in pages] == [[f"again in {n} s"] for n in (3, 2, 1, 0)] + [[]] * 3
+    assert ["nbllm-notice" in p[p.index("</style>") :] for p in pages[-3:]] == [False, True, False]
     assert "hello" in pages[-1]
 
 
@@ -342,6 +348,8 @@ def test_the_demo_says_that_it_is_one() -> None:
         ({"finish_reason": FinishReason.CONTENT_FILTER}, "content filter"),
         ({"text": " "}, "The answer is empty"),
         ({"warnings": ("said elsewhere",)}, "said elsewhere"),
+        ({"warnings": ("said elsewhere",), "finish_reason": FinishReason.INTERRUPTED}, "Interrupted"),
+        ({"warnings": ("said elsewhere",), "finish_reason": FinishReason.BROKEN}, "said elsewhere"),
     ],
 )
 def test_what_is_wrong_with_an_answer_is_said_outside_its_text(changes, words):

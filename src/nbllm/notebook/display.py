@@ -123,8 +123,8 @@ class LiveAnswer:
 
     def add(self, delta: Delta) -> None:
         """Take in one delta, and show it when an update is due."""
-        if delta.notice:
-            self._notice.say(delta.notice)
+        if delta.notice is not None:
+            self._notice.say(delta.notice)  # an empty one takes the last away
         elif delta.text or delta.reasoning:
             self._notice.clear()
         if delta.tool_call is not None and delta.tool_call.name:
@@ -185,7 +185,7 @@ class _Screen:
         self._due_at = 0.0
 
     def changed(self, answer: LiveAnswer, delta: Delta) -> None:
-        self._pending = self._pending or bool(delta.text or delta.reasoning or delta.notice or delta.tool_call)
+        self._pending = self._pending or bool(delta.text or delta.reasoning)
         self.tick(answer)
 
     def tick(self, answer: LiveAnswer) -> None:
@@ -254,10 +254,11 @@ class _Terminal:
         self._printed = False
         self._at_line_start = True
         self._thinking = False
+        self._said = ""
 
     def changed(self, answer: LiveAnswer, delta: Delta) -> None:
         if delta.notice:
-            _aside(one_line(delta.notice, 300))
+            self._say(one_line(delta.notice, 300))
         if not self._updates:
             return
         if delta.reasoning and not self._thinking and not self._printed:
@@ -268,6 +269,13 @@ class _Terminal:
 
     def tick(self, answer: LiveAnswer) -> None:
         """A terminal shows everything at once."""
+
+    def _say(self, notice: str) -> None:
+        """Once: a countdown does not fill the screen."""
+        said = re.sub(r"\d+", "", notice)
+        if said != self._said:
+            self._said = said
+            _aside(notice)
 
     def _print(self, text: str, *, last: bool = False) -> None:
         """Write `text` so that it cannot move the cursor, set the title or fill the clipboard.

@@ -95,15 +95,18 @@ def _excerpt(text: str) -> str:
 
 
 def warnings_of(reply: Reply) -> tuple[str, ...]:
-    """What a reader must know about this answer, beside its text."""
+    """What a reader must know about this answer, beside its text.
+
+    Who made the reply may have said why it ended; that it is not whole is said here in any case.
+    """
+    own = _WARNINGS.get(reply.finish_reason)
+    if reply.finish_reason in (FinishReason.INTERRUPTED, FinishReason.BROKEN):
+        return (str(own), *reply.warnings)
     if reply.warnings:
         return reply.warnings
-    own = _WARNINGS.get(reply.finish_reason)
     if own:
         return (own,)
-    if not reply.text.strip() and not reply.tool_calls:
-        return ("The answer is empty.",)
-    return ()
+    return () if reply.text.strip() or reply.tool_calls else ("The answer is empty.",)
 
 
 def tools_of(reply: Reply) -> tuple[tuple[ToolCall, ToolResult | None], ...]:
