@@ -11,6 +11,7 @@ from nbllm.providers.registry import Registry
 from nbllm.providers.rows import bundled_rows
 from nbllm.providers.spec import AUTH_SCHEMES
 from nbllm.providers.urls import check_listing_url, check_url, is_loopback, origin_of
+from nbllm.transport.demo.models import MODELS
 
 IDS = list(bundled_rows())
 
@@ -91,6 +92,10 @@ def test_every_known_provider_has_its_row(registry, shared):
         assert check_url(fact["base_url"], kind=row.kind).url == row.base_url, row.id
         if fact["disagreements"]:
             assert row.note or any(d["field"] == "key_env" for d in fact["disagreements"]), row.id
+
+
+def test_the_demo_row_names_what_the_demo_serves(registry: Registry) -> None:
+    assert [m.id for m in registry.get("demo").models] == list(MODELS)
 
 
 def test_auth_is_by_name(registry: Registry) -> None:
