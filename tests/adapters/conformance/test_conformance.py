@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import pytest
+
 from adapters.asking import KEY, Answer, ask, built, listed, prompt
 from adapters.conformance.specimen import Call, Logical, Specimen, specimens
-
 from nbllm import errors
 from nbllm.messages import (
     FinishReason,
@@ -51,7 +52,7 @@ def document(wire: Specimen, answer: Logical) -> Answer:
 def cut_at(data: bytes, places: Sequence[int]) -> list[bytes]:
     """The bytes in pieces."""
     edges = [0, *places, len(data)]
-    return [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 # ---------------------------------------------------------------- what is read

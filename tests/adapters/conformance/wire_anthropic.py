@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from adapters.conformance.specimen import Call, Logical, Sent, Specimen
-
 from nbllm.messages import FinishReason, Usage
 
 FINISH = {
