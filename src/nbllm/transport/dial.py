@@ -126,6 +126,22 @@ class _Stream(httpcore2.AsyncNetworkStream):
 
 async def _resolve(host: str, port: int, limit: float | None) -> list[str]:
     """Every address of `host`, checked, as the system orders them."""
+    addresses = _literal(host) or await _look_up(host, port, limit)
+    for address in addresses:
+        reason = forbidden_address(address)
+        if reason is not None:
+            raise DialError(ForbiddenAddressError(reason))
+    return addresses
+
+
+def _literal(host: str) -> list[str]:
+    """The host itself when it is an address: no thread has to be asked."""
+    with contextlib.suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]
+    return []
+
+
+async def _look_up(host: str, port: int, limit: float | None) -> list[str]:
     loop = asyncio.get_running_loop()
     try:
         async with asyncio.timeout(limit):
@@ -134,12 +150,7 @@ async def _resolve(host: str, port: int, limit: float | None) -> list[str]:
         raise DialError(ResolveTimeout("no answer from the name server")) from exc
     except (socket.gaierror, UnicodeError) as exc:
         raise DialError(exc) from exc
-    addresses = list(dict.fromkeys(str(row[4][0]) for row in found))
-    for address in addresses:
-        reason = forbidden_address(address)
-        if reason is not None:
-            raise DialError(ForbiddenAddressError(reason))
-    return addresses
+    return list(dict.fromkeys(str(row[4][0]) for row in found))
 
 
 # ---------------------------------------------------------------- certificates

@@ -174,45 +174,46 @@ class _Body(httpx2.AsyncByteStream):
         self._host = host
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        # Runs once a token: one loop, and nothing set up inside it.
         total = 0
+        failure: NbllmError | None = None
         unpack = _unpacker(self._encoding, self._trip.provider)
-        parts = self._parts()
-        async for part in parts:
-            for piece in (part,) if unpack is None else unpack(part):
-                total += len(piece)
-                if total > ANSWER_CAP:
-                    raise StreamBrokenError(
-                        f"{self._trip.provider}: the answer is longer than {ANSWER_CAP // 1_000_000} MB",
-                        hint="ask for a shorter answer",
-                        provider=self._trip.provider,
-                    )
-                yield piece
-
-    async def _parts(self) -> AsyncIterator[bytes]:
-        """Parts as they come, with the row's timeouts; the first may take longer than the others."""
         first, between = _silence(self._trip.timeout)
-        source = self._inner.__aiter__()
-        begun = False
-        while True:
-            failure: NbllmError | None = None
-            limit = between if begun else first
-            try:
-                if limit is None:
-                    part = await source.__anext__()
-                else:
-                    async with asyncio.timeout(limit):
-                        part = await source.__anext__()
-            except StopAsyncIteration:
-                return
-            except Exception as exc:  # noqa: BLE001  (whatever it is, it may hold the request)
-                failure = fault(exc, provider=self._trip.provider, host=self._host, begun=begun)
-            if failure is not None:
-                raise failure
-            begun = True
-            yield part
+        parts = self._inner if first is None and between is None else _timed(self._inner, first, between)
+        try:
+            async for part in parts:
+                for piece in (part,) if unpack is None else unpack(part):
+                    total += len(piece)
+                    if total > ANSWER_CAP:
+                        raise self._too_long()
+                    yield piece
+        except Exception as exc:  # noqa: BLE001  (whatever it is, it may hold the request)
+            failure = fault(exc, provider=self._trip.provider, host=self._host, begun=total > 0)
+        if failure is not None:
+            raise failure
+
+    def _too_long(self) -> StreamBrokenError:
+        return StreamBrokenError(
+            f"{self._trip.provider}: the answer is longer than {ANSWER_CAP // 1_000_000} MB",
+            hint="ask for a shorter answer",
+            provider=self._trip.provider,
+        )
 
     async def aclose(self) -> None:
         await self._inner.aclose()
+
+
+async def _timed(source: Any, first: float | None, between: float | None) -> AsyncIterator[bytes]:
+    """Parts as they come, with a clock of our own before the first or between the others."""
+    parts = aiter(source)
+    limit = first
+    while True:
+        async with asyncio.timeout(limit):
+            part = await anext(parts, None)
+        if part is None:
+            return
+        yield part
+        limit = between
 
 
 def _silence(timeout: Timeouts | None) -> tuple[float | None, float | None]:
