@@ -70,7 +70,7 @@ def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key
         NbllmError: Something cannot be resolved or sent; nothing was changed.
     """
     if not prompt.strip() and not options.attachments:
-        raise PromptError("the prompt is empty", hint="write the question in the cell's body")
+        raise PromptError("the prompt is empty", hint="write a question")
     ref = _model(options, services)
     provider = services.registry.get(ref.provider)
     endpoint = _endpoint(provider, services, need_key=need_key)

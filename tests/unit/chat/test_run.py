@@ -132,12 +132,13 @@ def test_stopping_early_keeps_what_arrived_and_closes_the_connection() -> None:
 
 
 def test_stopping_before_anything_arrived_leaves_no_trace() -> None:
-    with talking((Stall(),)) as (workspace, _), pytest.raises(KeyboardInterrupt), workspace.ask("hi", PEER) as run:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
 
-        def interrupt() -> None:
-            raise KeyboardInterrupt
-
-        list(run.deltas(on_tick=interrupt))
+    with talking((Stall(),)) as (workspace, _):
+        run = workspace.ask("hi", PEER)
+        with pytest.raises(KeyboardInterrupt), run:
+            list(run.deltas(on_tick=interrupt))
     assert run.reply is not None
     assert run.reply.text == ""
     with pytest.raises(errors.UnknownConversationError):
