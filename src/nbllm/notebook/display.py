@@ -108,38 +108,27 @@ class LiveAnswer:
 
     def __init__(self, ref: str, *, live: bool | None = None, quiet: bool = False) -> None:
         self.ref = ref
-        self._text: list[str] = []
-        self._reasoning: list[str] = []
-        self._notice = _Notice()
-        self._screen: _Screen | _Terminal | None = None
+        self._arrived = _Arrived()
+        self._screen: _Output | _Terminal | None = None
         if not quiet:
             updates = decide_live(live)
-            self._screen = _Terminal(updates) if is_terminal() else _Screen(ref, updates)
+            self._screen = _Terminal(updates) if is_terminal() else _Output(ref, updates)
 
     @property
     def text(self) -> str:
         """The text so far."""
-        return "".join(self._text)
+        return "".join(self._arrived.text)
 
     def add(self, delta: Delta) -> None:
         """Take in one delta, and show it when an update is due."""
-        if delta.notice is not None:
-            self._notice.say(delta.notice)  # an empty one takes the last away
-        elif delta.text or delta.reasoning:
-            self._notice.clear()
-        if delta.tool_call is not None and delta.tool_call.name:
-            self._notice.say(f"calling {one_line(delta.tool_call.name, 80)} …")
-        if delta.text:
-            self._text.append(delta.text)
-        if delta.reasoning:
-            self._reasoning.append(delta.reasoning)
+        self._arrived.add(delta)
         if self._screen is not None:
-            self._screen.changed(self, delta)
+            self._screen.changed(self._arrived, delta)
 
     def tick(self) -> None:
         """Show what is due; to be called about ten times a second while nothing arrives."""
         if self._screen is not None:
-            self._screen.tick(self)
+            self._screen.tick(self._arrived)
 
     def finish(self, reply: Reply) -> None:
         """Show the finished answer, exactly. As the value of this cell it is not shown again."""
@@ -150,7 +139,28 @@ class LiveAnswer:
     def fail(self, partial: str) -> None:
         """Keep on the screen what arrived before an error; nothing when nothing arrived and nothing is shown."""
         if self._screen is not None:
-            self._screen.fail(partial, "".join(self._reasoning))
+            self._screen.fail(partial, "".join(self._arrived.reasoning))
+
+
+class _Arrived:
+    """What has come so far."""
+
+    def __init__(self) -> None:
+        self.text: list[str] = []
+        self.reasoning: list[str] = []
+        self.notice = _Notice()
+
+    def add(self, delta: Delta) -> None:
+        if delta.notice is not None:
+            self.notice.say(delta.notice)  # an empty one takes the last away
+        elif delta.text or delta.reasoning:
+            self.notice.say("")
+        if delta.tool_call is not None and delta.tool_call.name:
+            self.notice.say(f"calling {one_line(delta.tool_call.name, 80)} …")
+        if delta.text:
+            self.text.append(delta.text)
+        if delta.reasoning:
+            self.reasoning.append(delta.reasoning)
 
 
 class _Notice:
@@ -163,15 +173,12 @@ class _Notice:
     def say(self, text: str) -> None:
         self._text, self._since = one_line(text, 300), time.monotonic()
 
-    def clear(self) -> None:
-        self._text = ""
-
     def now(self) -> str:
         passed = time.monotonic() - self._since
         return _COUNTDOWN.sub(lambda m: f"in {max(0, round(float(m[1]) - passed))} s", self._text)
 
 
-class _Screen:
+class _Output:
     """An output of a notebook."""
 
     def __init__(self, ref: str, updates: bool) -> None:
@@ -184,19 +191,17 @@ class _Screen:
         self._notice = ""
         self._due_at = 0.0
 
-    def changed(self, answer: LiveAnswer, delta: Delta) -> None:
+    def changed(self, arrived: _Arrived, delta: Delta) -> None:
         self._pending = self._pending or bool(delta.text or delta.reasoning)
-        self.tick(answer)
+        self.tick(arrived)
 
-    def tick(self, answer: LiveAnswer) -> None:
-        if not self._updates:
+    def tick(self, arrived: _Arrived) -> None:
+        if not self._updates or time.monotonic() < self._due_at:
             return
-        if time.monotonic() < self._due_at:
-            return
-        notice = answer._notice.now()
+        notice = arrived.notice.now()
         if self._pending or notice != self._notice:
             self._notice = notice
-            self._update("".join(answer._text), "".join(answer._reasoning))
+            self._update("".join(arrived.text), "".join(arrived.reasoning))
 
     def _update(self, text: str, reasoning: str) -> None:
         started = time.monotonic()
@@ -212,7 +217,7 @@ class _Screen:
         self._publish(data, _partial(self._ref))
         self._pending = False
         now = time.monotonic()
-        size = len(data["text/html"]) + len(data["text/plain"])
+        size = sum(len(part.encode()) for part in data.values())
         self._due_at = now + max(MIN_INTERVAL_S, size / BYTES_PER_S, RENDER_SHARE * (now - started))
 
     def finish(self, reply: Reply) -> None:
@@ -256,7 +261,7 @@ class _Terminal:
         self._thinking = False
         self._said = ""
 
-    def changed(self, answer: LiveAnswer, delta: Delta) -> None:
+    def changed(self, arrived: _Arrived, delta: Delta) -> None:
         if delta.notice:
             self._say(one_line(delta.notice, 300))
         if not self._updates:
@@ -267,7 +272,7 @@ class _Terminal:
         if delta.text:
             self._print(delta.text)
 
-    def tick(self, answer: LiveAnswer) -> None:
+    def tick(self, arrived: _Arrived) -> None:
         """A terminal shows everything at once."""
 
     def _say(self, notice: str) -> None:
