@@ -6,6 +6,7 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from nbllm.errors import NbllmError, ProviderError
@@ -67,7 +68,8 @@ def _storable(text: str | None) -> str | None:
 
 def settings_of(request: ChatRequest) -> dict[str, Any]:
     """All that decided the answer besides the messages."""
-    return plain({k: v for k, v in request.canonical().items() if k not in ("messages", "provider", "model")})
+    alone = replace(request, messages=())  # the history may be long, and is not wanted here
+    return plain({k: v for k, v in alone.canonical().items() if k not in ("messages", "provider", "model")})
 
 
 def call_of(request: ChatRequest, *, kernel: str) -> dict[str, Any]:
