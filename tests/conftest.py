@@ -10,6 +10,9 @@ import pytest
 
 CI = bool(os.environ.get("CI"))
 REPO = Path(__file__).resolve().parent.parent
+# Read now: during a test the fixture `home` has taken these variables out of the environment.
+SHARED = Path(os.environ.get("NBLLM_SHARED") or REPO.parent / "shared")
+SHARED_REQUIRED = os.environ.get("NBLLM_SHARED_REQUIRED") == "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,9 +47,9 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with recorded data beside the checkout; in CI it must be there."""
-    folder = Path(os.environ.get("NBLLM_SHARED") or REPO.parent / "shared")
+    folder = SHARED
     if not (folder / "data").is_dir():
-        if CI and os.environ.get("NBLLM_SHARED_REQUIRED") == "1":
+        if CI and SHARED_REQUIRED:
             pytest.fail(f"{folder} is missing, and in CI it must be there")
         pytest.skip("recorded data of real servers is not part of the project; the hand-made cases ran")
     return folder

@@ -14,6 +14,7 @@ import pytest
 from adapters.asking import KEY, Answer, ask, built, listed, prompt
 from adapters.conformance.specimen import Call, Logical, Specimen, specimens
 from nbllm import errors
+from nbllm.adapters import BUNDLED
 from nbllm.messages import (
     FinishReason,
     Image,
@@ -53,6 +54,10 @@ def cut_at(data: bytes, places: Sequence[int]) -> list[bytes]:
     """The bytes in pieces."""
     edges = [0, *places, len(data)]
     return [data[a:b] for a, b in itertools.pairwise(edges)]
+
+
+def test_every_adapter_has_a_specimen() -> None:
+    assert len(specimens()) == len(set(BUNDLED.values()))
 
 
 # ---------------------------------------------------------------- what is read
