@@ -184,7 +184,7 @@ def test_tools_calls_the_first_tool_with_arguments_from_its_schema_and_reports_t
     deltas = [e["choices"][0]["delta"] for e in events(ask(chat("tools", stream=True, tools=[WEATHER])))]
     calls = [d["tool_calls"][0] for d in deltas if d.get("tool_calls")]
     assert calls[0]["function"]["name"] == "weather"
-    assert json.loads("".join(c["function"]["arguments"] for c in calls)) == {"city": "Oslo", "days": 1}
+    assert json.loads("".join(c["function"]["arguments"] for c in calls)) == {"city": "Oslo", "days": 3}
 
     call_id = calls[0]["id"]
     again = chat("tools", tools=[WEATHER])
@@ -320,6 +320,12 @@ SHAPES = [
 @pytest.mark.parametrize("case", SHAPES, ids=lambda c: c.id)
 def test_the_smallest_value_fits_its_schema(case: Shape) -> None:
     assert instance_of(case.schema) == case.value
+
+
+def test_a_number_in_a_tool_call_is_3_where_its_limits_allow() -> None:
+    numbers = {"a": {"type": "number"}, "b": {"type": "integer", "maximum": 2}, "c": {"type": "integer", "minimum": 9}}
+    schema = {"type": "object", "properties": numbers, "required": ["a", "b", "c"]}
+    assert instance_of(schema, usual=3) == {"a": 3, "b": 2, "c": 9}
 
 
 def test_the_origin_can_never_be_a_real_host() -> None:

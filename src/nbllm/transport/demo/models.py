@@ -262,7 +262,8 @@ def _use_tools(request: Mapping[str, Any], refused: int) -> Said:
         )
     first = _chosen(offered, request.get("tool_choice"))
     schema = first.get("parameters")
-    arguments = json.dumps(instance_of(schema) if isinstance(schema, dict) else {}, ensure_ascii=False)
+    made = instance_of(schema, usual=3) if isinstance(schema, dict) else {}
+    arguments = json.dumps(made, ensure_ascii=False)
     name = str(first["name"])
     call_id = "call_demo_" + hashlib.sha256(f"{name}{arguments}".encode("utf-8", "replace")).hexdigest()[:12]
     return Said(reasoning=LABEL, calls=(Call(call_id, name, arguments),), finish_reason="tool_calls")

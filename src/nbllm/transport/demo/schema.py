@@ -16,25 +16,64 @@ _FORMATS = {
 }
 
 
-def instance_of(schema: Mapping[str, Any]) -> Any:
-    """A value made from the schema's own constants, defaults and examples, else the smallest of its type."""
-    return _make(schema, schema, _DEPTH)
+def instance_of(schema: Mapping[str, Any], *, usual: int = 0) -> Any:
+    """A value made from the schema's own constants, defaults and examples, else the smallest of its type.
+
+    Args:
+        schema: The JSON Schema.
+        usual: What a number is where the schema allows it.
+    """
+    return _Maker(schema, usual).make(schema, _DEPTH)
 
 
-def _make(schema: Any, root: Mapping[str, Any], depth: int) -> Any:
-    if not isinstance(schema, Mapping) or depth <= 0:
-        return None
-    schema = _resolved(schema, root)
-    for found in _given(schema):
-        return found
-    for key in ("anyOf", "oneOf"):
-        if schema.get(key):
-            return _make(schema[key][0], root, depth - 1)
-    kind = schema.get("type")
-    kind = kind[0] if isinstance(kind, list) and kind else kind
-    if kind is None:
-        kind = "object" if "properties" in schema else "string"
-    return _of_type(str(kind), schema, root, depth)
+class _Maker:
+    """Makes values for one schema document."""
+
+    def __init__(self, root: Mapping[str, Any], usual: int) -> None:
+        self._root = root
+        self._usual = usual
+
+    def make(self, schema: Any, depth: int) -> Any:
+        """A value for this part of the document."""
+        if not isinstance(schema, Mapping) or depth <= 0:
+            return None
+        schema = self._resolved(schema)
+        for found in _given(schema):
+            return found
+        for key in ("anyOf", "oneOf"):
+            if schema.get(key):
+                return self.make(schema[key][0], depth - 1)
+        kind = schema.get("type")
+        kind = kind[0] if isinstance(kind, list) and kind else kind
+        if kind is None:
+            kind = "object" if "properties" in schema else "string"
+        return self._of_type(str(kind), schema, depth)
+
+    def _resolved(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """With `$ref` followed inside the document and `allOf` laid over each other."""
+        for _ in range(_DEPTH):
+            ref = schema.get("$ref")
+            if not isinstance(ref, str) or not ref.startswith("#"):
+                break
+            rest = {k: v for k, v in schema.items() if k != "$ref"}
+            schema = {**_at(self._root, ref), **rest}
+        for part in schema.get("allOf") or ():
+            if isinstance(part, Mapping):
+                schema = {**schema, **(_at(self._root, part["$ref"]) if "$ref" in part else part)}
+        return schema
+
+    def _of_type(self, kind: str, schema: Mapping[str, Any], depth: int) -> Any:
+        if kind == "object":
+            properties = schema.get("properties")
+            properties = properties if isinstance(properties, Mapping) else {}
+            return {name: self.make(properties.get(name, {}), depth - 1) for name in schema.get("required") or ()}
+        if kind == "array":
+            return [self.make(schema.get("items", {}), depth - 1)] * int(schema.get("minItems", 0))
+        if kind in ("integer", "number"):
+            return _number(schema, whole=kind == "integer", usual=self._usual)
+        if kind == "boolean":
+            return False
+        return None if kind == "null" else _text(schema)
 
 
 def _given(schema: Mapping[str, Any]) -> list[Any]:
@@ -45,20 +84,6 @@ def _given(schema: Mapping[str, Any]) -> list[Any]:
     return given
 
 
-def _resolved(schema: Mapping[str, Any], root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With `$ref` followed inside the document and `allOf` laid over each other."""
-    for _ in range(_DEPTH):
-        ref = schema.get("$ref")
-        if not isinstance(ref, str) or not ref.startswith("#"):
-            break
-        rest = {k: v for k, v in schema.items() if k != "$ref"}
-        schema = {**_at(root, ref), **rest}
-    for part in schema.get("allOf") or ():
-        if isinstance(part, Mapping):
-            schema = {**schema, **(_at(root, part["$ref"]) if "$ref" in part else part)}
-    return schema
-
-
 def _at(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
     here: Any = root
     for step in ref.lstrip("#/").split("/"):
@@ -66,29 +91,17 @@ def _at(root: Mapping[str, Any], ref: str) -> Mapping[str, Any]:
     return here if isinstance(here, Mapping) else {}
 
 
-def _of_type(kind: str, schema: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Any:
-    if kind == "object":
-        properties = schema.get("properties")
-        properties = properties if isinstance(properties, Mapping) else {}
-        needed = schema.get("required") or ()
-        return {name: _make(properties.get(name, {}), root, depth - 1) for name in needed}
-    if kind == "array":
-        return [_make(schema.get("items", {}), root, depth - 1)] * int(schema.get("minItems", 0))
-    if kind in ("integer", "number"):
-        return _number(schema, whole=kind == "integer")
-    if kind == "boolean":
-        return False
-    if kind == "null":
-        return None
+def _text(schema: Mapping[str, Any]) -> str:
     text = _FORMATS.get(str(schema.get("format")), "demo")
     return text.ljust(int(schema.get("minLength", 0)), ".")[: int(schema.get("maxLength", len(text) + 10_000))]
 
 
-def _number(schema: Mapping[str, Any], *, whole: bool) -> int | float:
+def _number(schema: Mapping[str, Any], *, whole: bool, usual: int) -> int | float:
     low = schema.get("minimum", schema.get("exclusiveMinimum"))
     high = schema.get("maximum", schema.get("exclusiveMaximum"))
     step = 1 if whole else 0.5
-    value = low if low is not None else min(high, 0) if high is not None else 0
+    value: int | float = usual if low is None else max(low, usual)
+    value = value if high is None else min(high, value)
     if value == schema.get("exclusiveMinimum"):
         value += step
     elif value == schema.get("exclusiveMaximum"):
