@@ -25,7 +25,7 @@ _WARNINGS = {
     FinishReason.LENGTH: "Cut: the answer reached its limit of tokens.",
     FinishReason.CONTENT_FILTER: "Stopped by the provider's content filter.",
     FinishReason.INTERRUPTED: "Interrupted: this is what had arrived.",
-    FinishReason.BROKEN: "Broken off: the stream ended without saying so; this is what had arrived.",
+    FinishReason.BROKEN: "Broken off: this is what had arrived.",
 }
 
 
