@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 
 from nbllm.connection.result import ConnectionCheck, StageResult, summarize
 from nbllm.connection.run import Run, Target, ms_since
@@ -37,7 +37,7 @@ async def check(target: Target, *, model: str | None = None, timeout_s: float = 
 
 async def check_many(
     targets: Iterable[Target], *, model: str | None = None, timeout_s: float = 20.0, concurrency: int = CONCURRENCY
-) -> AsyncIterator[ConnectionCheck]:
+) -> AsyncGenerator[ConnectionCheck, None]:
     """Test providers at the same time; results come as they are ready.
 
     Args:

@@ -24,6 +24,7 @@ from nbllm.errors import (
     NbllmError,
     ProviderError,
     RedirectError,
+    RegistryError,
     UnreachableError,
 )
 from nbllm.foreign import one_line
@@ -92,10 +93,15 @@ class Run:
         return "; ".join([*parts, f"{one_line(self._model)} answers"] if self._model else parts) or "answers"
 
     def _steps_before(self) -> list[_Step]:
-        if self._http.is_mounted(self._row.base_url):
+        if self._is_mounted():
             return []
         way = self._way
         return [("url", way.url), ("dns", way.dns), ("connect", way.connect), ("tls", way.tls)]
+
+    def _is_mounted(self) -> bool:
+        with contextlib.suppress(RegistryError):  # a bad address: the stage `url` says so
+            return self._http.is_mounted(self._row.base_url)
+        return False
 
     def _questions(self) -> list[_Step]:
         return [("auth", self._auth), ("models", self._models), *([("model", self._ask)] if self._model else [])]
@@ -131,7 +137,7 @@ class Run:
             if not self._goes_on(exc):
                 raise
             self._listing_error = exc
-        if self._http.is_mounted(self._row.base_url) or self._offered is None:
+        if self._is_mounted() or self._offered is None:
             return None
         if key is None:
             return "answers without a key"

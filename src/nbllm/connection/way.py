@@ -86,8 +86,9 @@ class Way:
             return None
         exc: Exception
         try:
-            context = trust(self._http.environ)
-            version = await probe.handshake(sock, place, context, timeout_s=self._timeout_s)
+            with sock:
+                context = trust(self._http.environ)
+                version = await probe.handshake(sock, place, context, timeout_s=self._timeout_s)
         except OSError as caught:
             exc = caught
         else:
