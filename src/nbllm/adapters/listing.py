@@ -57,10 +57,13 @@ def read_listing(payload: Any, provider: ProviderConfig) -> list[ModelInfo]:
         ProviderError: There is no list of models in it.
     """
     found: dict[str, ModelInfo] = {}
-    for row in _rows(payload, provider):
+    rows = _rows(payload, provider)
+    for row in rows:
         info = _model(row, provider)
         if info is not None and len(found) < MODELS_CAP:
             found.setdefault(info.id, info)
+    if rows and not found:  # a list of something else
+        raise _no_listing(provider)
     return list(found.values())
 
 

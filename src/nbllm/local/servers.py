@@ -25,6 +25,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from urllib.parse import urlsplit
 
 from nbllm.aio import on_fork
 from nbllm.credentials.secret import Secret
@@ -37,6 +38,7 @@ from nbllm.providers.spec import ModelInfo, ProviderConfig
 CONTEXT_CAP = 8192
 """Tokens of context for a request unless the row says otherwise: long contexts cost memory when they are reserved."""
 _STOP_S = 2.0
+_PATIENCE_S = 0.5
 _KEPT_LINES = 200
 _PART_OF_SPLIT = re.compile(r"-\d{5}-of-\d{5}$")
 
@@ -93,10 +95,10 @@ class LocalServers:
         # A lock an id: two cells at once start one child, and two models load side by side.
         async with self._locks.setdefault(provider.id, asyncio.Lock()):
             child = self._children.get(provider.id)
-            if child is None or child.spec != spec or not child.is_alive():
+            if child is None or child.spec != spec or not await child.answers():
                 self._children.pop(provider.id, None)
                 if child is not None:
-                    await asyncio.to_thread(child.stop)
+                    await asyncio.to_thread(child.kill)
                 child = await self._start(provider, spec)
                 self._children[provider.id] = child
         return child.url + ("/v1" if provider.kind == "openai" else ""), child.key
@@ -264,6 +266,8 @@ class _Child:
         for word in self._words:
             if "error loading model:" in word:
                 return one_line(word.partition("error loading model:")[2])
+        with contextlib.suppress(subprocess.TimeoutExpired):  # it may be about to end
+            self._process.wait(_STOP_S)
         status = self._process.poll()
         if status is not None and status < 0:
             return f"the engine was ended by signal {-status}"
@@ -271,7 +275,32 @@ class _Child:
         return one_line(last or self._error or f"the engine ended with status {status}")
 
     def is_alive(self) -> bool:
+        """Whether it runs. One that is being killed looks alive for some milliseconds more: see `answers`."""
         return self._process.poll() is None
+
+    async def answers(self) -> bool:
+        """Whether it is there to be asked: it runs, and does not hang up on who connects.
+
+        After a crash the connections break before the process is gone, in an order of the kernel's own, so neither
+        `poll` nor a connection that stands is proof. A server that is too busy to answer in time counts as there.
+        """
+        if not self.is_alive():
+            return False
+        try:
+            async with asyncio.timeout(_PATIENCE_S):
+                return await self._health()
+        except TimeoutError:
+            return True
+        except OSError:
+            return False
+
+    async def _health(self) -> bool:
+        reader, writer = await asyncio.open_connection("127.0.0.1", urlsplit(self.url).port)
+        try:
+            writer.write(b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
+            return bool(await reader.read(1))
+        finally:
+            writer.transport.abort()
 
     def ask_to_stop(self) -> None:
         """Close its standard input, which is the order to end."""

@@ -138,8 +138,7 @@ def test_a_crash_is_reported_and_the_next_use_starts_anew(servers: LocalServers,
 
     os.kill(pid, signal.SIGKILL)
 
-    assert is_gone(pid)
-    while servers.running():  # its last threads
+    while servers.running():  # the process is marked as gone a little later than it is killed
         time.sleep(0.01)
     assert servers.crash_report("mine") == "the engine was ended by signal 9"
     again, key = aio.run(servers.endpoint_url(row))
