@@ -8,6 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from peers import llmock, peers
+
+__all__ = ["llmock", "peers"]  # fixtures
+
 CI = bool(os.environ.get("CI"))
 REPO = Path(__file__).resolve().parent.parent
 # Read now: during a test the fixture `home` has taken these variables out of the environment.
