@@ -50,7 +50,8 @@ def from_error(exc: NbllmError, provider: ProviderConfig, *, stage: str, with_ke
         with_key: Whether a key was sent.
     """
     if isinstance(exc, UnreachableError):
-        return Failure(stage, exc.message, _start_hint(provider) if exc.phase == "connect" else exc.hint or _LATER)
+        start = exc.phase == "connect" and not provider.gguf
+        return Failure(stage, exc.message, _start_hint(provider) if start else exc.hint or _LATER)
     if isinstance(exc, AuthenticationError):
         return _refused(exc, provider, with_key=with_key)
     if isinstance(exc, CredentialError):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nbllm.connection.result import STAGES, ConnectionCheck
+from nbllm.errors import RegistryError
 from nbllm.files import write_atomic
 from nbllm.providers.spec import ProviderConfig
 from nbllm.providers.urls import origin_of
@@ -37,7 +38,7 @@ class LastChecks:
     def save(self, provider: ProviderConfig, check: ConnectionCheck) -> None:
         """Remember a test. A cache that cannot be written is no error."""
         content = {
-            "origin": origin_of(provider.base_url),
+            "place": _place(provider),
             "ok": check.ok,
             "stage": check.stage,
             "at": self._clock(),
@@ -48,12 +49,17 @@ class LastChecks:
             write_atomic(self._folder / f"{provider.id}.json", json.dumps(content))
 
     def last(self, provider: ProviderConfig) -> LastCheck | None:
-        """The newest test; None when there is none for the origin that the row has now."""
+        """The newest test; None when there is none for the place that the row has now."""
         try:
             kept = json.loads((self._folder / f"{provider.id}.json").read_text(encoding="utf-8"))
-            if kept["origin"] != origin_of(provider.base_url) or kept["stage"] not in STAGES:
+            if kept["place"] != _place(provider) or kept["stage"] not in STAGES:
                 return None
             error = None if kept["error"] is None else str(kept["error"])
             return LastCheck(bool(kept["ok"]), kept["stage"], float(kept["at"]), float(kept["latency_ms"]), error)
-        except (OSError, ValueError, TypeError, KeyError):
+        except (OSError, ValueError, TypeError, KeyError, RegistryError):
             return None
+
+
+def _place(provider: ProviderConfig) -> str:
+    """What a test was of: the origin, or the model file, whose server is at another port each time."""
+    return f"file {provider.gguf}" if provider.gguf else origin_of(provider.base_url)

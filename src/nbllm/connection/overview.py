@@ -156,7 +156,7 @@ class Overview:
 
     async def check(self, provider_id: str, *, model: str | None = None) -> ConnectionCheck:
         """Test the connection to one provider and remember the result."""
-        target = await self._target(provider_id)
+        target = self._target(provider_id)
         result = await check(target, model=model)
         await asyncio.to_thread(self._checks.save, target.provider, result)
         return result
@@ -164,17 +164,14 @@ class Overview:
     async def check_many(self, provider_ids: Sequence[str] | None = None) -> AsyncIterator[tuple[str, ConnectionCheck]]:
         """Test several providers (None: all that can be used now) at once; results as they come."""
         ids = self.usable_ids() if provider_ids is None else list(provider_ids)
-        targets = {i: await self._target(i) for i in dict.fromkeys(ids)}
+        targets = {i: self._target(i) for i in dict.fromkeys(ids)}
         async for result in check_many(targets.values()):
             await asyncio.to_thread(self._checks.save, targets[result.provider].provider, result)
             yield result.provider, result
 
-    async def _target(self, provider_id: str) -> Target:
+    def _target(self, provider_id: str) -> Target:
         provider = self._registry.get(provider_id)
-        if provider.gguf:
-            served = await self._serve(Endpoint(provider, None, self._http))
-            return Target(served.provider, self._http, lambda: served.key)
-        return Target(provider, self._http, lambda: self._key(provider))
+        return Target(provider, self._http, lambda: self._key(provider), serve=self._serve)
 
     def _key(self, provider: ProviderConfig) -> Secret | None:
         return self._credentials.require(provider, self._registry.key_variables(provider.id))

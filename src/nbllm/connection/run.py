@@ -51,6 +51,8 @@ class Target:
     """Finds the key when it is wanted, in a thread of its own; raises CredentialError when there is none."""
     adapter: Adapter | None = None
     """None: the adapter of the row's kind."""
+    serve: Callable[[Endpoint], Awaitable[Endpoint]] | None = None
+    """For a row with `gguf`: starts its server, and gives where it is and the key for it."""
 
 
 class Run:
@@ -60,6 +62,7 @@ class Run:
         self._row = target.provider
         self._http = target.http
         self._find_key = target.key
+        self._serve = target.serve
         self._adapter = target.adapter
         self._model = model
         self._timeout_s = timeout_s
@@ -95,8 +98,20 @@ class Run:
     def _steps_before(self) -> list[_Step]:
         if self._is_mounted():
             return []
-        way = self._way
-        return [("url", way.url), ("dns", way.dns), ("connect", way.connect), ("tls", way.tls)]
+        # Looked up late: `url` may start a server, and then the way leads there.
+        return [
+            ("url", self._url),
+            ("dns", lambda: self._way.dns()),
+            ("connect", lambda: self._way.connect()),
+            ("tls", lambda: self._way.tls()),
+        ]
+
+    async def _url(self) -> str:
+        if self._row.gguf and self._serve is not None:
+            served = await self._serve(self._endpoint)
+            self._row, self._find_key = served.provider, lambda: served.key
+            self._way = Way(self._row, self._http, self._timeout_s)
+        return await self._way.url()
 
     def _is_mounted(self) -> bool:
         with contextlib.suppress(RegistryError):  # a bad address: the stage `url` says so
@@ -171,6 +186,8 @@ class Run:
 
     async def _is_open_to_all(self) -> bool:
         """Whether the listing also comes without the key, so that it says nothing about it."""
+        if self._row.models_need_key is not None:
+            return not self._row.models_need_key
         paths = {"openai": "/models", "url": "/models", "gemini": "/models", "anthropic": "/v1/models"}
         if self._row.kind not in paths or self._row.auth == "none":
             return False

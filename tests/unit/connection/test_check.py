@@ -16,10 +16,11 @@ import certificates
 import wire_server
 from model_server import Answers, Asked, ModelServer, Said, as_json, listing, page, refusal, streamed, with_key
 from nbllm import aio
+from nbllm.adapters.base import Endpoint
 from nbllm.connection.check import Target, check, check_many
 from nbllm.connection.result import STAGES, ConnectionCheck
 from nbllm.credentials.secret import Secret
-from nbllm.errors import MissingKeyError
+from nbllm.errors import MissingKeyError, UnreachableError
 from nbllm.providers.spec import ProviderConfig
 from nbllm.transport.demo import DEMO_ORIGIN, DemoTransport
 from nbllm.transport.http import Http
@@ -149,6 +150,37 @@ def test_an_empty_listing_is_a_listing() -> None:
 
     assert found.ok
     assert found.model_count == 0
+
+
+def test_a_row_that_says_so_needs_no_second_question() -> None:
+    for need, words in ((False, "open to all"), (True, "the key is accepted")):
+        with ModelServer({"/v1/models": listing("m")}) as server:
+            found = result_of(target(server.url, models_need_key=need))
+
+        assert words in str(found)
+        assert len(server.asked) == 1
+
+
+def test_a_model_file_is_served_for_its_test() -> None:
+    async def serve(endpoint: Endpoint) -> Endpoint:
+        row = endpoint.provider.model_copy(update={"base_url": server.url, "auth": "bearer"})
+        return replace(endpoint, provider=row, key=Secret(KEY))
+
+    with ModelServer({"/v1/models": with_key(KEY, listing("tiny"))}) as server:
+        row = ProviderConfig(id="mine", gguf="/m/tiny.gguf")
+        found = result_of(Target(row, Http(environ={}), serve=serve))
+
+    assert found.ok, str(found)
+
+
+def test_a_model_file_that_cannot_be_served_is_a_result() -> None:
+    async def serve(endpoint: Endpoint) -> Endpoint:
+        raise UnreachableError("cut.gguf cannot be served: too short", hint="fetch it again", phase="connect")
+
+    found = result_of(Target(ProviderConfig(id="mine", gguf="/m/cut.gguf"), Http(environ={}), serve=serve))
+
+    assert (found.stage, found.hint) == ("url", "fetch it again")
+    assert "too short" in (found.error or "")
 
 
 def test_the_demo_has_no_way_to_test() -> None:

@@ -23,7 +23,7 @@ def test_the_last_check_is_kept_for_its_origin(tmp_path: Path) -> None:
     assert checks.last(ROW.model_copy(update={"id": "another"})) is None
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"origin": "https://api.example.com:443", "stage": "?"}'])
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"place": "https://api.example.com:443", "stage": "?"}'])
 def test_a_damaged_file_counts_as_none(tmp_path: Path, content: str) -> None:
     (tmp_path / "there.json").write_text(content)
 
@@ -34,3 +34,16 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "checks").write_text("a file where the folder should be")
 
     LastChecks(tmp_path / "checks").save(ROW, FAILED)
+
+
+def test_a_model_file_is_the_same_at_every_port(tmp_path: Path) -> None:
+    row = ProviderConfig(id="mine", gguf="/m/tiny.gguf")
+    checks = LastChecks(tmp_path / "checks")
+    checks.save(row.model_copy(update={"base_url": "http://127.0.0.1:4711/v1"}), FAILED)
+
+    assert checks.last(row) is not None
+    assert checks.last(row.model_copy(update={"gguf": "/m/other.gguf"})) is None
+
+
+def test_a_row_without_an_address_has_no_check(tmp_path: Path) -> None:
+    assert LastChecks(tmp_path).last(ProviderConfig(id="bare")) is None
