@@ -205,7 +205,7 @@ class ChatRun:
             endpoint = await self._services.serve(endpoint)
         plan = replace(self.plan, endpoint=endpoint)
         request = plan.request
-        if plan.shape and not (plan.adapter.native_schema and not endpoint.provider.quirk("no_json_schema")):
+        if plan.shape and not (plan.adapter.native_schema and not endpoint.provider.quirk("no_schema")):
             request = in_prompt(request, plan.shape)
         repaired = False
         while True:

@@ -39,7 +39,11 @@ def _run(words: list[str]) -> int:
         # Typer's own usage errors; the class lives in different packages from version to version.
         if not hasattr(exc, "format_message"):
             raise
-        message, context = exc.format_message(), getattr(exc, "ctx", None)
+        context = getattr(exc, "ctx", None)
+        if not words or type(exc).__name__ == "NoArgsIsHelpError":
+            print(context.get_help() if context else exc.format_message(), file=sys.stderr)  # noqa: T201
+            return 2
+        message = exc.format_message()
         path = getattr(context, "command_path", "nbllm")
         return _say(UsageError(message.rstrip("."), hint=f"`{path} --help` lists what it takes"))
     finally:

@@ -30,7 +30,7 @@ def close() -> None:
         module.forget_current()
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _common(
     version: Annotated[bool, typer.Option("--version", help="Show the version and exit.", is_eager=True)] = False,
 ) -> None:

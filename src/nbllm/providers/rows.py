@@ -209,6 +209,9 @@ def _settle(merged: _Merge) -> None:
         str(url), kind=str(fields.get("kind", "openai")), confirmed_http=fields.get("confirmed_http") is True
     )
     fields.setdefault("local", is_loopback(_host(str(url))))
+    if fields["local"] and fields.get("auth") != "none" and BUNDLED not in merged.sources.values():
+        # Most servers on one's own machine want no key; one that does says so, and the hint asks for it.
+        fields.setdefault("key_optional", True)
     if verdict.warning:
         merged.remarks.append(verdict.warning)
     if verdict.needs_confirmation and fields.get("auth") != "none":

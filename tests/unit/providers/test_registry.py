@@ -316,3 +316,11 @@ def test_two_registries_share_nothing_but_the_file(bench):
 
 def test_registry_is_what_the_module_offers() -> None:
     assert Registry.__module__ == "nbllm.providers.registry"
+
+
+def test_a_server_of_ones_own_on_this_machine_needs_no_key_unless_it_says_so(registry):
+    registry.add("mine", base_url="http://127.0.0.1:9/v1")
+    registry.add("away", base_url="https://llm.example/v1")
+
+    assert not registry.get("mine").needs_key
+    assert registry.get("away").needs_key
