@@ -45,7 +45,7 @@ from nbllm.messages import (
     join_text,
 )
 from nbllm.transport.retry import RetryPolicy, retrying
-from nbllm.usage import cost_usd, estimate_tokens
+from nbllm.usage import Cost, cost, estimate_tokens
 
 
 class ToolTurn:
@@ -124,6 +124,8 @@ class ChatRun:
         self._waiting: tuple[float, str] | None = None
         self._began = time.perf_counter()
         self._first_at: float | None = None
+        self._attempts = 0
+        self._cost: Cost | None = None
         self._final_request = plan.request
         self._stream: Generator[Delta] | None = None
         self._started = False
@@ -241,6 +243,7 @@ class ChatRun:
 
         def attempt(number: int) -> AsyncIterator[Delta]:
             self._waiting = None
+            self._attempts += 1
             if not self._earlier:
                 self._began = time.perf_counter()  # the waits before a retry are not the model's time
             self._builder = ReplyBuilder()
@@ -325,13 +328,21 @@ class ChatRun:
         reply = self._build(reason)
         self.reply = reply  # also when the commit below is interrupted
         messages = (*self._sent, self._builder.message())
-        message_id = self._services.conversations().commit(self.plan.turn, self._final_request, messages, reply)
+        message_id = self._services.conversations().commit(
+            self.plan.turn,
+            self._final_request,
+            messages,
+            reply,
+            attempts=self._attempts,
+            price_source=self._cost.source if self._cost else None,
+        )
         self.reply = replace(reply, message_id=message_id)
 
     def _build(self, reason: FinishReason) -> Reply:
         now = time.perf_counter()
         usage = self._usage()
         request, provider = self.plan.request, self.plan.endpoint.provider
+        self._cost = cost(provider, request.model, usage)
         schema_repair = self.plan.shape is not None
         text = self._builder.text if schema_repair else self.text
         warnings = [*self._warnings, *self._judged(reason, text)]
@@ -345,7 +356,7 @@ class ChatRun:
             model=request.model,
             model_reported=self._builder.model_reported,
             usage=usage,
-            cost_usd=cost_usd(provider, request.model, usage),
+            cost_usd=None if self._cost is None else self._cost.usd,
             latency_ms=(now - self._began) * 1000,
             ttft_ms=None if self._first_at is None else (self._first_at - self._began) * 1000,
             finish_reason=reason,
