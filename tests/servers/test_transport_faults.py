@@ -43,6 +43,7 @@ from wire_server import (
 EVENT = b'data: {"choices": [{"delta": {"content": "hi"}}]}\n\n'
 QUICK = {"timeout": {"connect_s": 0.4, "first_token_s": 0.4, "between_tokens_s": 0.4}}
 HALF = b"HTTP/1.1 200 OK\r\nContent"
+WHOLE = head(200, content_type="text/event-stream", content_length=str(len(EVENT)))
 TOP = head(200, content_type="text/event-stream", content_length="5000")
 
 
@@ -74,8 +75,8 @@ FAULTS = [
     Fault("silence before the head", (Stall(),), GONE, "did not begin to answer in time", "timeout", False),
     Fault("silence before the body", (Send(TOP), Stall()), GONE, "did not begin", "timeout", False),
     Fault("silence inside the body", (Send(TOP + EVENT), Stall()), BROKEN, "stopped sending"),
-    Fault("a head by the byte", (Send(TOP, piece=1, gap_s=0.05), Stall()), GONE, "did not begin", "timeout", False),
-    Fault("another protocol", (Send(b"SSH-2.0-OpenSSH\r\n\r\n"), Close()), GONE, "not HTTP", "closed", False),
+    Fault("a dripping head", (Send(WHOLE, piece=1, gap_s=0.02), Send(EVENT)), GONE, "did not begin", "timeout", False),
+    Fault("another protocol", (Send(b"SSH-2.0\r\n\r\n"), Close()), GONE, "not HTTP", "closed", False),
     Fault("a head without end", (Send(b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 60_000), Close()), GONE, "not HTTP"),
     Fault("a lying encoding", answer(EVENT, content_encoding="gzip"), BROKEN, "does not unpack"),
     Fault("an encoding nobody asked for", answer(EVENT, content_encoding="br"), BROKEN, "not asked for"),

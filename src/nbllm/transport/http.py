@@ -14,6 +14,7 @@ import json as json_
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -121,8 +122,9 @@ class Http:
         return httpx2.AsyncClient(
             transport=Guard(inner, refuse=self.refuse_when_offline),
             headers={"accept-encoding": ACCEPT_ENCODING, "user-agent": "nbllm"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # nothing is kept between requests
             follow_redirects=False,
-            trust_env=False,  # proxies are chosen in `dial`; what is left would be keys from ~/.netrc
+            trust_env=False,  # proxies and certificates are chosen in `dial`
             timeout=wire_timeout(Timeouts()),
         )
 

@@ -120,15 +120,6 @@ def test_the_key_leaves_the_request_when_the_answer_is_there() -> None:
     assert CUSTOM not in repr(kept[0].headers.raw)
 
 
-def test_no_key_from_netrc_or_the_address_is_sent(home: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    netrc = home.parent / "netrc"
-    netrc.write_text("machine 127.0.0.1 login me password from-netrc\n")
-    monkeypatch.setenv("NETRC", str(netrc))
-    with WireServer(LISTING) as server:
-        fetched(server.url)
-    assert b"uthorization" not in server.bytes_seen
-
-
 @pytest.mark.parametrize("secret", [{"key": KEY}, {"fields": {"headers": {"X-Team": CUSTOM}}}], ids=["key", "header"])
 def test_nothing_secret_travels_in_clear_text_without_consent(secret: dict[str, Any]) -> None:
     url = "http://192.168.1.20:8000/v1"

@@ -14,7 +14,7 @@ from nbllm.errors import OfflineError, UnreachableError
 from nbllm.providers.spec import Timeouts
 from nbllm.transport.dial import proxy_for, trust
 from nbllm.transport.http import Http, wire_timeout
-from wire_server import Close, Send, WireServer, answer, head
+from wire_server import Close, Plan, Send, Stall, WireServer, answer, head
 
 LISTING = answer(b"[]", kind="application/json")
 
@@ -151,6 +151,32 @@ def test_many_streams_over_one_client_do_not_mix() -> None:
 
     with WireServer(answer(b"data: {}\n\n" * 200, piece=700)) as server:
         assert asking(ask) == [200] * 50
+
+
+def test_no_cookie_is_kept_between_requests() -> None:
+    async def ask(http: Http) -> None:
+        for _ in range(2):
+            await http.fetch("GET", server.url, provider=row(server.url), key=None)
+
+    with WireServer(answer(b"[]", set_cookie="session=tracked; Path=/")) as server:
+        asking(ask)
+        assert len(server.requests) == 2
+        assert b"tracked" not in server.bytes_seen
+
+
+@pytest.mark.parametrize("plan", [(Stall(),), (Send(head(200, content_type="text/event-stream")), Stall())])
+def test_a_cancelled_request_closes_its_connection(plan: Plan) -> None:
+    async def ask(http: Http) -> bool:
+        task = asyncio.create_task(events_of(http, row(server.url)))
+        while not server.requests:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+        task.cancel()
+        await asyncio.wait([task], timeout=5)
+        return await asyncio.to_thread(server.hung_up.wait, 2) and task.cancelled()
+
+    with WireServer(plan) as server:
+        assert asking(ask)
 
 
 # ---------------------------------------------------------------- proxies
