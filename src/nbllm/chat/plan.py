@@ -10,7 +10,6 @@ from typing import Any
 from nbllm.adapters import load_adapter
 from nbllm.adapters.base import Adapter, Endpoint
 from nbllm.chat.attachments import attach
-from nbllm.chat.history import sendable
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.structured import Shape, shape_of
 from nbllm.chat.tools import BoundTool, bind_all
@@ -85,7 +84,7 @@ def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key
     turn = services.conversations().begin(
         options.conversation, new=options.new, history=options.history, append=options.append, cell=options.cell
     )
-    request = _request(ref, options, preset, (*sendable(turn.messages), question), tools, shape)
+    request = _request(ref, options, preset, (*turn.messages, question), tools, shape)
     return Plan(
         request=request,
         endpoint=endpoint,

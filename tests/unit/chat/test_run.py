@@ -362,3 +362,11 @@ def test_a_dry_run_sends_nothing_and_needs_no_key() -> None:
     assert "nothing was sent" in shown
     assert "https://api.groq.com" in shown
     assert '"max_tokens": 5' in shown
+
+
+def test_a_conversation_goes_on_after_a_turn_that_ended_in_a_tool_call() -> None:
+    with talking(calls(("look", "{}"), finish="length"), says("fine")) as (workspace, server):
+        workspace.chat("look", PEER)
+        workspace.chat("and now?", PEER)
+
+    assert [m["role"] for m in sent(server, 1)["messages"]] == ["user", "user"]
