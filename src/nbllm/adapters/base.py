@@ -3,6 +3,13 @@
 An adapter turns a `ChatRequest` into bytes for an `Endpoint` and what comes back into `Delta`s. It keeps no state
 between requests, retries nothing, stores nothing, and knows no user interface. A third party adds one through
 the entry-point group `nbllm.adapters`: name = the kind, object = a class with this protocol.
+
+Quirks of a row (`ProviderConfig.quirk`) that the bundled adapters know; the others ignore them:
+
+- openai: `max_tokens_field`, `no_stream_options`, `no_schema`, `think_tags`, `system_role`, `reasoning_back`
+- anthropic: `max_tokens_default`, `no_schema`
+
+What each means is in docs/explanation/wire-formats.md.
 """
 
 from __future__ import annotations
