@@ -59,6 +59,7 @@ class Gate:
         self._running = 0
         self._queue: list[asyncio.Future[None]] = []
         self._failures = 0
+        self._last: UnreachableError | None = None
         self._open_until: float | None = None
         self._probing = False
 
@@ -147,8 +148,8 @@ class Gate:
         left = self._open_until - self._clock()
         if left > 0 or self._probing:
             raise UnreachableError(
-                f"{self.name} was not reachable {self._failures} times in a row",
-                phase="connect",
+                f"{self.name} was not reachable {self._failures} times in a row{self._why()}",
+                phase=self._last.phase if self._last else "connect",
                 hint=f"it is asked again in {max(1, round(left))} s; `%llm_providers test {self.name}` asks at once"
                 if left > 0
                 else "one request is trying it now",
@@ -160,15 +161,19 @@ class Gate:
         self._probing = take
         return take
 
+    def _why(self) -> str:
+        return f" ({self._last.message.removeprefix(f'{self.name}: ')})" if self._last else ""
+
     def record(self, outcome: NbllmError | None) -> None:
         """Tell how a request ended: None or an error that came as an answer closes the breaker."""
         if not isinstance(outcome, UnreachableError):
-            self._failures = 0
-            self._open_until = None
+            self._failures, self._last, self._open_until = 0, None, None
             return
         if outcome.attempts == 0:  # the breaker's own refusal
             return
         self._failures += 1
+        # A copy of the facts: the error itself goes on to the caller, with a traceback that must not be kept.
+        self._last = UnreachableError(outcome.message, phase=outcome.phase)
         if self._failures >= FAILURES:
             self._open_until = self._clock() + PAUSE_S
 

@@ -85,6 +85,7 @@ async def retrying(
     """
     waited = 0.0
     number = 0
+    before: ProviderError | None = None
     while True:
         number += 1
         begun = False
@@ -108,7 +109,9 @@ async def retrying(
             return
         delay = _judge(failure, number, waited, begun=begun, policy=policy, gate=gate, random=random)
         if delay is None or not isinstance(failure, ProviderError):
-            raise failure
+            # When the breaker opened on the way, what opened it says more than the breaker does.
+            raise before if before is not None and _is_refusal(failure, number) else failure
+        before = failure
         await _count_down(delay, failure, number, on_wait, sleep)
         waited += delay
 
@@ -138,6 +141,11 @@ def _judge(
     hinted = failure.retry_after_s
     delay = policy.delay_s(number, random) if hinted is None else hinted
     return delay if waited + delay <= policy.max_wait_s else None
+
+
+def _is_refusal(failure: NbllmError, number: int) -> bool:
+    """Whether the gate refused, so that nothing was sent: it is one attempt behind."""
+    return isinstance(failure, ProviderError) and failure.attempts < number
 
 
 async def _count_down(delay: float, failure: ProviderError, number: int, on_wait: OnWait | None, sleep: Sleep) -> None:

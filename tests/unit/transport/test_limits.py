@@ -206,6 +206,30 @@ def test_the_breakers_own_refusal_is_no_attempt_and_is_not_waited_for() -> None:
     assert (sent, error.attempts, clock.slept) == (0, 0, [])
 
 
+def test_the_breaker_repeats_what_opened_it() -> None:
+    clock = Clock()
+    gate = gate_of(clock)
+
+    async def attempt(number: int) -> AsyncIterator[str]:
+        raise UnreachableError("there: port 9 refused the connection", phase="dns", provider="there")
+        yield ""
+
+    async def main() -> list[UnreachableError]:
+        found = []
+        for _ in range(3):
+            with pytest.raises(UnreachableError) as caught:
+                async for _ in retrying(attempt, policy=RetryPolicy(), gate=gate, sleep=clock.sleep):
+                    pass
+            found.append(caught.value)
+        return found
+
+    first, second, third = asyncio.run(main())
+    assert (first.message, first.attempts) == ("there: port 9 refused the connection", 4)
+    assert (second.message, second.attempts) == ("there: port 9 refused the connection", 1)
+    assert third.message == "there was not reachable 5 times in a row (port 9 refused the connection)"
+    assert (third.phase, third.attempts) == ("dns", 0)
+
+
 def test_a_place_is_given_back_after_a_failure() -> None:
     gate = gate_of(Clock(), concurrency=1)
 
