@@ -274,20 +274,25 @@ class ChatRun:
     def _with_results(
         self, request: ChatRequest, calls: tuple[ToolCall, ...], results: list[ToolResult]
     ) -> ChatRequest:
-        self._rounds.extend(zip(calls, results, strict=True))
-        return self._with_turn(request, Message(Role.TOOL, tuple(results)))
+        answered = list(zip(calls, results, strict=True))
+        self._rounds.extend(answered)
+        told = tuple(result for call, result in answered if call.complete)
+        # No format can carry a call whose arguments are no object, so its error is told in words.
+        broken = [f"Your call of {call.name}: {result.content}" for call, result in answered if not call.complete]
+        turn = [Message(Role.TOOL, told)] if told else []
+        return self._with_turn(request, *turn, *([Message.user("\n".join(broken))] if broken else []))
 
     def _with_complaint(self, request: ChatRequest, complaint: str) -> ChatRequest:
         request = self._with_turn(request, Message.user(complaint))
         self._warnings.append("the first answer did not fit the schema; this is the second")
         return request
 
-    def _with_turn(self, request: ChatRequest, message: Message) -> ChatRequest:
+    def _with_turn(self, request: ChatRequest, *turn: Message) -> ChatRequest:
         answer = self._builder.message()
         self._earlier.append(self._builder)
         self._builder = ReplyBuilder()
-        self._sent += [answer, message]
-        return replace(request, messages=(*request.messages, answer, message))
+        self._sent += [answer, *turn]
+        return replace(request, messages=(*request.messages, answer, *turn))
 
     def _mismatch(self, problems: list[str]) -> SchemaMismatchError:
         return SchemaMismatchError(

@@ -232,6 +232,18 @@ def test_cut_arguments_are_never_executed() -> None:
     assert any("inside a tool call" in w for w in reply.warnings)
 
 
+def test_malformed_arguments_are_told_in_words_and_not_executed() -> None:
+    called.clear()
+    with talking(calls(("weather", "{city: Rome"), ("weather", '{"city": "Oslo"}')), says("ok")) as (workspace, server):
+        workspace.chat("how is it?", asked(tools=[weather]))
+
+    assert [c[0] for c in called] == ["Oslo"]
+    messages = sent(server, 1)["messages"]
+    assert [m["role"] for m in messages] == ["user", "assistant", "tool", "user"]
+    assert len(messages[1]["tool_calls"]) == 1
+    assert "not a complete JSON object" in messages[3]["content"]
+
+
 def test_rounds_of_tools_end_at_the_limit() -> None:
     with talking(calls(("weather", '{"city": "Rome"}'))) as (workspace, server):
         reply = workspace.chat("loop", asked(tools=[weather], max_rounds=3))
