@@ -128,7 +128,12 @@ def _judge(chain: list[BaseException], *, sent: bool, where: str) -> _Verdict:
             return "timeout", f"the name of {at} was not resolved in time", "check the network connection", True
     if any(isinstance(found, HandshakeError) for found in chain):
         if _named_any(chain, "TimeoutException", "TimeoutError"):
-            return "timeout", f"{at} did not finish the TLS handshake in time", "try again later", True
+            return (
+                "timeout",
+                f"{at} did not finish the TLS handshake in time",
+                "should the base URL begin with http:// ?",
+                True,
+            )
         return "tls", f"{at} closed the connection during the TLS handshake", "check the base URL and the proxy", True
     return _judge_http(chain, sent=sent, at=at)
 
