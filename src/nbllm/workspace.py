@@ -6,6 +6,7 @@ Nothing is opened before it is used: no file, no socket, no thread.
 from __future__ import annotations
 
 import difflib
+import logging
 import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
@@ -24,7 +25,7 @@ from nbllm.connection.listing import CachedListing
 from nbllm.connection.overview import Overview, ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations
-from nbllm.credentials import Credentials, SavedKey, Secret
+from nbllm.credentials import Credentials, SavedKey, Secret, install_log_filter
 from nbllm.errors import SettingsError
 from nbllm.local.servers import LocalServers
 from nbllm.messages import Delta, Reply
@@ -45,6 +46,8 @@ class Workspace:
     """
 
     def __init__(self, *, paths: Paths | None = None, environ: Mapping[str, str] | None = None) -> None:
+        install_log_filter()
+        _log.addHandler(_no_output)  # else Python prints warnings to stderr, where `news` shows them already
         self.paths = paths or Paths.from_environment(environ)
         self.kernel = uuid.uuid4().hex
         self.config = ConfigFile(self.paths)
@@ -216,6 +219,14 @@ class Workspace:
         """A stored conversation."""
         return self.conversations.get(name)
 
+    # ------------------------------------------------------------ for people
+
+    def news(self) -> list[str]:
+        """What the user should know by now of the places where keys and conversations are kept, a line each."""
+        store: Store | None = self.__dict__.get("store")
+        lost = store.take_warning() if store is not None else None
+        return [*self.credentials.notices(), *filter(None, [lost])]
+
     # ------------------------------------------------------------ wiring
 
     async def _serve(self, endpoint: Endpoint) -> Endpoint:
@@ -224,6 +235,8 @@ class Workspace:
         return replace(endpoint, provider=row, key=key)
 
 
+_log = logging.getLogger("nbllm")
+_no_output = logging.NullHandler()
 _current: Workspace | None = None
 _lock = threading.Lock()
 
@@ -235,6 +248,11 @@ def current() -> Workspace:
         if _current is None:
             _current = Workspace()
         return _current
+
+
+def news() -> list[str]:
+    """`Workspace.news` of this process's workspace; nothing while there is none."""
+    return [] if _current is None else _current.news()
 
 
 def forget_current() -> None:

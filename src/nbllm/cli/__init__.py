@@ -14,6 +14,8 @@ from nbllm.errors import CredentialError, NbllmError, PromptError, RegistryError
 
 USAGE_ERRORS = (UsageError, PromptError, RegistryError, SettingsError, CredentialError, StoreError)
 """What the user can put right by calling again with other words or settings: exit status 2."""
+_FREE = ("-s", "--system", "-c", "--conversation", "-a", "--attach", "-p", "--param", "--name", "--gguf")
+"""Options whose value may be anything, also a UUID: only known shapes of keys are refused there."""
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -51,9 +53,10 @@ def _run(words: list[str]) -> int:
 
 
 def _refuse_keys(words: list[str]) -> None:
-    from nbllm.credentials.redaction import looks_like_key  # noqa: PLC0415  (only once there are words)
+    from nbllm.credentials.typed import is_key_word  # noqa: PLC0415  (only once there are words)
 
-    if any(looks_like_key(part) for word in words for part in (word, word.rpartition("=")[2])):
+    before = ("", *words)
+    if any(is_key_word(word, free=name in _FREE) for name, word in zip(before, words, strict=False)):
         raise CredentialError(
             "a key was typed on the command line; it was not used",
             hint="make a new key at the provider, since the shell's history keeps what is typed; "

@@ -24,6 +24,7 @@ _Header = Annotated[list[str] | None, typer.Option("--header", metavar="K=V")]
 _Param = Annotated[list[str] | None, typer.Option("--param", metavar="K=V")]
 _Model = Annotated[list[str] | None, typer.Option("--model", metavar="M")]
 _Gguf = Annotated[Path | None, typer.Option("--gguf", metavar="PATH")]
+_Auth = Annotated[str | None, typer.Option("--auth", metavar="SCHEME", help="How the key is sent.")]
 _Confirm = Annotated[bool, typer.Option("--confirm-http", help="Agree to plain http beyond this machine.")]
 
 
@@ -53,10 +54,10 @@ def show(id: _Id) -> None:
 def add(
     id: _Id, base_url: _BaseUrl = None, kind: _Kind = None, name: _Name = None, env: _Env = None,
     header: _Header = None, param: _Param = None, model: _Model = None, gguf: _Gguf = None,
-    confirm_http: _Confirm = False,
+    auth: _Auth = None, confirm_http: _Confirm = False,
 ) -> None:  # fmt: skip
     """Add a provider: --base-url URL, or --gguf PATH."""
-    fields = _fields(base_url, kind, name, env, header, param, model, gguf, confirm_http)
+    fields = _fields(base_url, kind, name, env, header, param, model, gguf, auth, confirm_http)
     if not base_url and not gguf:
         raise UsageError("providers add: where is it?", hint="give --base-url URL or --gguf PATH")
     _say(_workspace().overview.add(id, fields))
@@ -66,10 +67,10 @@ def add(
 def edit(
     id: _Id, base_url: _BaseUrl = None, kind: _Kind = None, name: _Name = None, env: _Env = None,
     header: _Header = None, param: _Param = None, model: _Model = None, gguf: _Gguf = None,
-    confirm_http: _Confirm = False,
+    auth: _Auth = None, confirm_http: _Confirm = False,
 ) -> None:  # fmt: skip
     """Change a provider."""
-    fields = _fields(base_url, kind, name, env, header, param, model, gguf, confirm_http)
+    fields = _fields(base_url, kind, name, env, header, param, model, gguf, auth, confirm_http)
     if not fields:
         raise UsageError("providers edit: nothing to change was given", hint="for example --base-url URL")
     _say(_workspace().overview.edit(id, fields))
@@ -77,7 +78,8 @@ def edit(
 
 def _fields(
     base_url: str | None, kind: str | None, name: str | None, env: list[str] | None, header: list[str] | None,
-    param: list[str] | None, model: list[str] | None, gguf: Path | None, confirm_http: bool,
+    param: list[str] | None, model: list[str] | None, gguf: Path | None, auth: str | None,
+    confirm_http: bool,
 ) -> dict[str, Any]:  # fmt: skip
     fields = {
         "base_url": base_url,
@@ -87,6 +89,7 @@ def _fields(
         "headers": {k: str(v) for k, v in assignments(header).items()} or None,
         "params": assignments(param) or None,
         "models": model,
+        "auth": auth,
         "gguf": str(gguf.expanduser().resolve()) if gguf else None,
         "confirmed_http": confirm_http or None,
     }

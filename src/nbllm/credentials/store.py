@@ -331,6 +331,13 @@ class Credentials:
             raise CredentialError(problem, provider=provider_id)
         return removed
 
+    @property
+    def wants_passphrase(self) -> Literal["new", "old"] | None:
+        """What the vault needs before it can keep a key: a first passphrase, its own, or none because it is open."""
+        if self._vault.is_unlocked or self._environ.get("NBLLM_VAULT_PASSPHRASE"):
+            return None
+        return "old" if self._vault.exists else "new"
+
     def unlock_vault(self, passphrase: str) -> None:
         """Unlock the vault for this session; where there is none yet, choose its passphrase.
 

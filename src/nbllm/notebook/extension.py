@@ -6,7 +6,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from nbllm.errors import NbllmError
-from nbllm.notebook import completion, display, session
+from nbllm.notebook import completion, display, questions, session
 from nbllm.notebook.magics.chat import ChatMagics
 from nbllm.notebook.magics.config import ConfigMagics
 from nbllm.notebook.magics.providers import ProviderMagics
@@ -23,6 +23,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     for magics in _MAGICS:
         shell.register_magics(magics)
     completion.install(shell)
+    questions.install(shell)
     display.install(shell)
     _warn_of_broken_settings()
 
@@ -31,7 +32,12 @@ def _warn_of_broken_settings() -> None:
     try:
         ConfigFile(Paths.from_environment()).read()
     except NbllmError as exc:
-        warnings.warn(f"nbllm goes on without it: {exc.message}", stacklevel=1)
+        problem = exc.message
+    except (OSError, RuntimeError) as exc:  # NBLLM_HOME names the home of a user who does not exist, for example
+        problem = f"no place for settings: {exc}"
+    else:
+        return
+    warnings.warn(f"nbllm goes on without its settings: {problem}", stacklevel=1)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
@@ -42,5 +48,6 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
                 shell.magics_manager.magics[kind].pop(name, None)
         shell.magics_manager.registry.pop(magics.__name__, None)
     completion.uninstall(shell)
+    questions.uninstall(shell)
     display.uninstall(shell)
     session.close()

@@ -76,7 +76,7 @@ def _evaluate(expression: str, namespace: dict[str, Any]) -> Any:
         problem = f"{type(exc).__name__}: {one_line(exc)}" if str(exc) else type(exc).__name__
     # Outside the handler: the cause may hold the namespace's values in its frames.
     raise PromptError(
-        f"{{{{{one_line(expression, 80)}}}}} raised {problem}",
+        f"{{{{{one_line(expression, 80)}}}}} raised {_redacted(problem)}",
         hint=r"correct the expression, or write \{{ for literal braces",
     )
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
+
+from nbllm.foreign import one_line
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -18,6 +22,31 @@ def workspace() -> Workspace:
     from nbllm.workspace import current  # noqa: PLC0415  (pydantic, httpx2: not before the first use)
 
     return current()
+
+
+@contextmanager
+def running() -> Iterator[None]:
+    """Around the work of a magic: an interrupt reads as one line, and what the user should know is told once."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        if not hasattr(stop, "_render_traceback_"):
+            stop._render_traceback_ = lambda: ["KeyboardInterrupt: stopped"]  # type: ignore[attr-defined]
+        raise
+    finally:
+        _tell()
+
+
+_told: set[str] = set()
+
+
+def _tell() -> None:
+    """News of keys and of the store, each once, a line each on standard error."""
+    module = sys.modules.get("nbllm.workspace")
+    for line in module.news() if module is not None else ():
+        if line not in _told:
+            _told.add(line)
+            sys.stderr.write(f"nbllm: {one_line(line, 1000)}\n")
 
 
 class Cells:
@@ -64,7 +93,9 @@ def _headless_id(shell: InteractiveShell) -> str | None:
 
 
 def close() -> None:
-    """Close the workspace of this process if there is one."""
+    """Close the workspace of this process if there is one, and leave the log records alone again."""
+    _told.clear()
     module = sys.modules.get("nbllm.workspace")
     if module is not None:
         module.forget_current()
+        sys.modules["nbllm.credentials"].uninstall_log_filter()

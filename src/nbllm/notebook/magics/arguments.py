@@ -15,6 +15,11 @@ from typing import Any, NoReturn
 
 from nbllm.errors import CredentialError, UsageError
 
+_FREE = ("--system", "--conversation", "--attach", "--param", "--name", "--gguf")
+"""Options whose value may be anything, also a UUID: only known shapes of keys are refused there."""
+_USAGE_SHOWN = 250
+"""Characters of usage that still read as a hint."""
+
 
 class Arguments(argparse.ArgumentParser):
     """An argument parser for one magic or one verb of it."""
@@ -24,7 +29,11 @@ class Arguments(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Turn argparse's exit into an error of ours."""
-        raise UsageError(f"{self.prog}: {message}", hint=f"usage: {self.usage_line()}")
+        raise UsageError(f"{self.prog}: {message}", hint=self._usage_hint())
+
+    def _usage_hint(self) -> str:
+        usage = self.usage_line()
+        return f"usage: {usage}" if len(usage) <= _USAGE_SHOWN else f"`{self.prog} --help` lists what it takes"
 
     def usage_line(self) -> str:
         """The usage on one line, without its label."""
@@ -37,9 +46,10 @@ class Arguments(argparse.ArgumentParser):
             UsageError: They do not fit.
             CredentialError: One of them looks like a key.
         """
-        refuse_keys(words)
+        glued = self._glued(words)
+        refuse_keys(glued)
         try:
-            found, rest = self.parse_known_args(self._glued(words))
+            found, rest = self.parse_known_args(glued)
         except argparse.ArgumentError as exc:
             self.error(_without_value(exc))
         if rest:
@@ -65,11 +75,11 @@ class Arguments(argparse.ArgumentParser):
     def _refuse(self, rest: Sequence[str]) -> NoReturn:
         flags = [w.partition("=")[0] for w in rest if w.startswith("-")]
         if not flags:
-            self.error(f"{len(rest)} word{'s' if len(rest) > 1 else ''} too many")
+            self.error(f"{len(rest)} word{'s' if len(rest) > 1 else ''} too many; values with spaces are quoted")
         known = [o for a in self._actions for o in a.option_strings]
-        close = difflib.get_close_matches(flags[0], known, n=2)
+        close = difflib.get_close_matches(flags[0], known, n=2, cutoff=0.7)
         meant = f"did you mean {' or '.join(close)}? " if close else ""
-        raise UsageError(f"{self.prog}: there is no option {flags[0]}", hint=f"{meant}usage: {self.usage_line()}")
+        raise UsageError(f"{self.prog}: there is no option {flags[0]}", hint=meant + self._usage_hint())
 
 
 def _without_value(error: argparse.ArgumentError) -> str:
@@ -82,17 +92,25 @@ def _without_value(error: argparse.ArgumentError) -> str:
 def refuse_keys(words: Sequence[str]) -> None:
     """A key in a cell is in the notebook, its checkpoints and the history.
 
-    Raises:
-        CredentialError: A word looks like a key. It is not repeated.
-    """
-    from nbllm.credentials.redaction import looks_like_key  # noqa: PLC0415  (not needed before a magic runs)
+    Args:
+        words: Single words, or `--option=value` with the option's long name.
 
-    if any(looks_like_key(part) for word in words for part in (word, word.rpartition("=")[2])):
-        raise CredentialError(
-            "a key was typed into the cell; it was not used",
-            hint="make a new key at the provider, since the notebook keeps what is typed; "
-            "then run `%llm_providers key ID`, which asks for it out of sight",
-        )
+    Raises:
+        CredentialError: A word is a key or has one in it. It is not repeated.
+    """
+    from nbllm.credentials.typed import is_key_word  # noqa: PLC0415  (not needed before a magic runs)
+
+    if any(is_key_word(word, free=word.partition("=")[0] in _FREE) for word in words):
+        raise key_was_typed()
+
+
+def key_was_typed() -> CredentialError:
+    """The error for a key in a cell."""
+    return CredentialError(
+        "a key was typed into the cell; it was not used",
+        hint="make a new key at the provider, since the notebook keeps what is typed; "
+        "then run `%llm_providers key ID`, which asks for it out of sight",
+    )
 
 
 def split(line: str) -> list[str]:

@@ -12,7 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from nbllm.errors import PromptError, UsageError
 from nbllm.notebook import prompt as prompts
 from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, split, split_options
-from nbllm.notebook.session import Cells, workspace
+from nbllm.notebook.session import Cells, running, workspace
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -83,11 +83,10 @@ class ChatMagics(Magics):
         asked, body = _read(line, cell)
         if asked.help:
             return print(_parser("%%chat", with_model=True).format_help())  # noqa: T201
-        text = self._question(asked, body)
-        options = self._options(asked)
-        if asked.dry_run:
-            return workspace().dry_run(text, options)
-        return self._ask(text, options, asked)
+        with running():
+            text = self._question(asked, body)
+            options = self._options(asked)
+            return workspace().dry_run(text, options) if asked.dry_run else self._ask(text, options, asked)
 
     def _ask(self, text: str, options: ChatOptions, asked: argparse.Namespace) -> Any:
         from nbllm.notebook.asking import ask  # noqa: PLC0415  (display's libraries: at the first answer)
@@ -109,7 +108,9 @@ class ChatMagics(Magics):
             before.append(prompts.cell_context(self.shell, asked.cell))
         text = prompts.expand(body.removesuffix("\n"), self.shell.user_ns)  # IPython ends a cell's body with one
         if not text.strip() and not before and not asked.attach:
-            raise PromptError("the prompt is empty", hint="write the question in the cell's body")
+            raise PromptError(
+                "the prompt is empty", hint="write the question below the line of %%chat, or behind %chat"
+            )
         return "\n\n".join(filter(None, (*before, text)))
 
     def _options(self, asked: argparse.Namespace) -> ChatOptions:

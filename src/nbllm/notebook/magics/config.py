@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from nbllm.errors import UsageError
 from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, split
-from nbllm.notebook.session import workspace
+from nbllm.notebook.session import running, workspace
 from nbllm.tables import Sentences, Table, rows_of
-
-VERBS = ("preset", "history", "undo")
 
 
 @magics_class
@@ -27,19 +26,8 @@ class ConfigMagics(Magics):
         `history` lists earlier versions of the file, `undo` goes back to the last one.
         """
         words = split(line)
-        verb = words[0] if words else ""
-        if verb == "preset":
-            return _preset(words[1:])
-        if verb == "history":
-            _parser("history").read(words[1:])
-            return Table(
-                rows_of(workspace().config.history()), columns=("when", "what"), title="config.toml, newest first"
-            )
-        if verb == "undo":
-            _parser("undo").read(words[1:])
-            change = workspace().config.undo()
-            return Sentences([f"undone: {change.what}"])
-        return _settings(words)
+        with running():
+            return VERBS[words[0]](words[1:]) if words and words[0] in VERBS else _settings(words)
 
 
 def _parser(verb: str = "") -> Arguments:
@@ -61,6 +49,16 @@ def _settings(words: list[str]) -> Any:
     return Table(rows_of([value]), columns=("name", "value", "source", "doc"))
 
 
+def _history(words: list[str]) -> Any:
+    _parser("history").read(words)
+    return Table(rows_of(workspace().config.history()), columns=("when", "what"), title="config.toml, newest first")
+
+
+def _undo(words: list[str]) -> Any:
+    _parser("undo").read(words)
+    return Sentences([f"undone: {workspace().config.undo().what}"])
+
+
 def _preset(words: list[str]) -> Any:
     parser = _parser("preset")
     parser.add_argument("name", nargs="?", metavar="NAME")
@@ -75,3 +73,6 @@ def _preset(words: list[str]) -> Any:
         {"preset": name, "parameters": ", ".join(f"{k}={v!r}" for k, v in p.items())} for name, p in presets.items()
     ]
     return Table(rows, columns=("preset", "parameters"))
+
+
+VERBS: Mapping[str, Callable[[list[str]], Any]] = {"preset": _preset, "history": _history, "undo": _undo}

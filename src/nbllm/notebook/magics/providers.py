@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import difflib
 import getpass
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from nbllm.errors import CredentialError, ExportError, UsageError
-from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, refuse_keys, split
-from nbllm.notebook.session import workspace
+from nbllm.notebook.magics.arguments import Arguments, assignment, key_was_typed, pairs, refuse_keys, split
+from nbllm.notebook.progress import Progress
+from nbllm.notebook.session import running, workspace
 from nbllm.tables import Sentences
+
+if TYPE_CHECKING:
+    from nbllm.credentials import Secret
 
 
 def _parser(verb: str) -> Arguments:
@@ -31,22 +36,19 @@ class ProviderMagics(Magics):
         Verbs: list, show, add, edit, remove, enable, disable, test, models, use, key, forget, discover, export, import.
         """
         words = split(line)
-        if not words:
-            return workspace().providers()
-        refuse_keys(words)
-        verb = VERBS.get(words[0])
-        if verb is None:
-            raise unknown_verb("%llm_providers", words[0], VERBS)
-        return verb(words[1:])
+        with running():
+            if not words:
+                return workspace().providers()
+            if words[0] not in VERBS:
+                raise _unknown_verb(words)
+            return VERBS[words[0]](words[1:])
 
 
-def unknown_verb(magic: str, verb: str, verbs: Mapping[str, Any]) -> UsageError:
-    """The error for a verb that is not there."""
-    import difflib  # noqa: PLC0415
-
-    close = difflib.get_close_matches(verb, verbs, n=1)
+def _unknown_verb(words: Sequence[str]) -> UsageError:
+    refuse_keys(words)
+    close = difflib.get_close_matches(words[0], VERBS, n=1)
     hint = f"did you mean {close[0]}? " if close else ""
-    return UsageError(f"{magic}: there is no such verb", hint=f"{hint}verbs: {', '.join(verbs)}")
+    return UsageError("%llm_providers: there is no such verb", hint=f"{hint}verbs: {', '.join(VERBS)}")
 
 
 def _list(words: Sequence[str]) -> Any:
@@ -69,6 +71,7 @@ def _add_options(parser: Arguments) -> None:
     parser.add_argument("--param", type=assignment, action="append", metavar="k=v")
     parser.add_argument("--model", action="append", metavar="M")
     parser.add_argument("--gguf", metavar="PATH")
+    parser.add_argument("--auth", metavar="SCHEME", help="how the key is sent")
     parser.add_argument("--confirm-http", action="store_true", help="agree to plain http beyond this machine")
 
 
@@ -81,6 +84,7 @@ def _fields(asked: Any) -> dict[str, Any]:
         "headers": {k: str(v) for k, v in pairs(asked.header).items()} or None,
         "params": pairs(asked.param) or None,
         "models": asked.model,
+        "auth": asked.auth,
         "gguf": str(Path(asked.gguf).expanduser().resolve()) if asked.gguf else None,
         "confirmed_http": asked.confirm_http or None,
     }
@@ -134,7 +138,12 @@ def _test(words: Sequence[str]) -> Any:
         return workspace().check(asked.ids[0], model=asked.model)
     if asked.model:
         raise UsageError("%llm_providers test: --model goes with one provider")
-    checks = list(workspace().check_many(None if asked.all else asked.ids))
+    ids = workspace().overview.usable_ids() if asked.all else asked.ids
+    checks = []
+    with Progress("tested", len(set(ids))) as progress:
+        for item in workspace().check_many(ids):
+            checks.append(item)
+            progress.step(f"{item[0]}: {'ok' if item[1].ok else 'failed'}")
     return workspace().overview.check_table(checks)
 
 
@@ -154,28 +163,43 @@ def _use(words: Sequence[str]) -> Any:
 
 
 def _key(words: Sequence[str]) -> Any:
-    from nbllm.credentials import Secret  # noqa: PLC0415  (with the workspace, not before)
-
     if len(words) > 1 and not words[1].startswith("-"):
-        # Whatever stands there was meant as a key, of whatever shape.
-        raise CredentialError(
-            "the key was typed into the cell; it was not used",
-            hint="make a new key at the provider, since the notebook keeps what is typed; "
-            "then run `%llm_providers key ID`, which asks for it out of sight",
-        )
+        raise key_was_typed()  # whatever stands there was meant as one, of whatever shape
     parser = _parser("key")
     parser.add_argument("id", metavar="ID")
     parser.add_argument("--store", choices=("keyring", "vault", "session"), metavar="keyring|vault|session")
     asked = parser.read(words)
     provider = workspace().registry.get(asked.id)
-    typed = _ask_hidden(f"Key for {provider.title}: ")
+    if asked.store == "vault":
+        _open_vault()
+    secret = _ask_key(f"Key for {provider.title}: ")
+    if isinstance(secret, CredentialError):
+        raise CredentialError(f"{asked.id}: {secret.message}; nothing was saved", hint=secret.hint, provider=asked.id)
+    return Sentences([workspace().save_key(asked.id, secret, store=asked.store).sentence])
+
+
+def _ask_key(question: str) -> Secret | CredentialError:
+    """What was typed, or what is wrong with it. No frame keeps the text: a traceback may show local values."""
+    from nbllm.credentials import Secret  # noqa: PLC0415  (with the workspace, not before)
+
     try:
-        secret = Secret(typed)
-    except ValueError as exc:
-        problem = str(exc)
-    else:
-        return Sentences([workspace().save_key(asked.id, secret, store=asked.store).sentence])
-    raise CredentialError(f"{asked.id}: {problem}; nothing was saved", provider=asked.id)
+        return Secret(_ask_hidden(question))
+    except CredentialError as exc:
+        return exc.with_traceback(None)
+
+
+def _open_vault() -> None:
+    """Ask for the vault's passphrase, twice when this chooses it; nothing when it is open already."""
+    credentials = workspace().credentials
+    wanted = credentials.wants_passphrase
+    if wanted == "new":
+        chosen = [_ask_hidden("Choose a passphrase for the vault: "), _ask_hidden("The same passphrase again: ")]
+        if chosen[0] != chosen[1]:
+            chosen.clear()
+            raise CredentialError("the two passphrases differ; nothing was saved", hint="run the cell again")
+        credentials.unlock_vault(chosen.pop())
+    elif wanted == "old":
+        credentials.unlock_vault(_ask_hidden("Passphrase of the vault: "))
 
 
 def _ask_hidden(question: str) -> str:
@@ -221,8 +245,10 @@ def _import(words: Sequence[str]) -> Any:
     path = Path(asked.file).expanduser()
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ExportError(f"cannot read {path}: {exc}") from exc
+    except OSError as exc:
+        raise ExportError(f"cannot read {path}: {exc.strerror or exc}") from exc
+    except UnicodeDecodeError as exc:
+        raise ExportError(f"cannot read {path}: it is not UTF-8 text") from exc
     return Sentences(workspace().registry.import_(text, dry_run=asked.dry_run) or ["nothing changes"])
 
 

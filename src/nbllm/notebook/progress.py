@@ -1,0 +1,45 @@
+"""How far a magic is, on one output that changes; nothing where nobody would see it change."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Self
+
+from IPython.display import display
+
+from nbllm.foreign import one_line
+from nbllm.notebook.display import decide_live, is_terminal
+
+
+class Progress:
+    """A line such as `tested 3 of 12 (groq: ok)`; a context manager.
+
+    Args:
+        done: The word before the numbers.
+        total: How many there are.
+    """
+
+    def __init__(self, done: str, total: int) -> None:
+        self._done, self._total = done, total
+        self._count = 0
+        self._handle: Any = None
+
+    def __enter__(self) -> Self:
+        if decide_live() and not is_terminal():
+            self._handle = display(self._line(""), raw=True, display_id=True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._handle is not None:
+            self._handle.update(self._line(""), raw=True)
+
+    def step(self, what: str) -> None:
+        """One more is done."""
+        self._count += 1
+        if self._handle is not None:
+            self._handle.update(self._line(f" ({what})"), raw=True)
+
+    def _line(self, what: str) -> dict[str, str]:
+        return {"text/plain": one_line(f"{self._done} {self._count} of {self._total}{what}", 300)}
