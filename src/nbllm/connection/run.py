@@ -200,7 +200,8 @@ class Run:
         return False
 
     async def _models(self) -> str:
-        by_hand = f", {len(self._row.models)} added by hand" if self._row.models else ""
+        added = {m.id for m in self._row.models} - {m.id for m in self._offered or ()}
+        by_hand = f", {len(added)} added by hand" if added else ""
         if self._offered is not None:
             return _count(self._offered) + by_hand
         assert self._listing_error is not None

@@ -8,6 +8,7 @@ One JSON line on standard output says where it listens, or why it does not. llam
 
 from __future__ import annotations
 
+import faulthandler
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ from typing import Any, NoReturn
 
 MARK = "nbllm-local "
 """Stands before the one line on standard output that is meant for the parent."""
+_EXIT_S = 3.0
 
 
 def main() -> NoReturn:
@@ -29,7 +31,10 @@ def main() -> NoReturn:
         server = start(settings)
     except Exception as exc:  # noqa: BLE001  (whatever it is, the parent has to be told)
         _say({"error": f"{type(exc).__name__}: {exc}"})
-        os._exit(3)
+        # llama.cpp's log has a thread of its own, which writes what is left only on the regular way out: there the
+        # reason stands. Should that way hang, this is how long.
+        faulthandler.dump_traceback_later(_EXIT_S, exit=True)
+        sys.exit(3)
     _say({"url": server.listening_address})
     sys.stdin.read()
     os._exit(0)  # the C++ threads are not waited for: a stream may be running

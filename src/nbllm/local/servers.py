@@ -252,7 +252,7 @@ class _Child:
                 provider=provider.id,
             )
         for reader in self._readers:
-            await asyncio.to_thread(reader.join, 1.0)
+            await asyncio.to_thread(reader.join, _STOP_S)
         raise UnreachableError(
             f"{self.spec.path.name} cannot be served: {self.reason()}",
             hint="check the file: fetch it again, or try another quantisation",
