@@ -27,7 +27,7 @@ from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations
 from nbllm.credentials import Credentials, SavedKey, Secret, install_log_filter
 from nbllm.errors import SettingsError
-from nbllm.local.servers import LocalServers
+from nbllm.local.servers import LocalServers, offered
 from nbllm.messages import Delta, Reply
 from nbllm.providers.registry import ModelRef, Registry
 from nbllm.providers.spec import ModelInfo
@@ -93,7 +93,7 @@ class Workspace:
     @cached_property
     def overview(self) -> Overview:
         """Which providers could be used right now, and what they answered last."""
-        return Overview(self.paths, self.registry, self.credentials, self.http, self.settings, self._serve)
+        return Overview(self.paths, self.registry, self.credentials, self.http, self.settings, self._serve, offered)
 
     def close(self) -> None:
         """Close connections, stop child processes, finish writing. The workspace opens them again when used."""

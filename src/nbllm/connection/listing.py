@@ -156,8 +156,7 @@ def _lay_over(model: ModelInfo, row: ModelRow) -> ModelInfo:
 
 def _address(provider: ProviderConfig) -> str:
     """What the list depends on: another address may be another server. Hashed, since it is only compared."""
-    place = f"file {provider.gguf}" if provider.gguf else provider.base_url  # a file's port is another each time
-    text = f"{provider.kind} {place} {provider.models_url or ''}"
+    text = f"{provider.kind} {provider.base_url} {provider.models_url or ''}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 

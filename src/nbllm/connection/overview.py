@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -16,9 +17,10 @@ from nbllm.adapters.base import Endpoint
 from nbllm.connection.check import Target, check, check_many
 from nbllm.connection.discover import Found, discover
 from nbllm.connection.history import LastCheck, LastChecks
-from nbllm.connection.listing import CachedListing, Listings
+from nbllm.connection.listing import CachedListing, Listings, with_added
 from nbllm.connection.result import ConnectionCheck
 from nbllm.credentials import Credentials, Secret
+from nbllm.errors import RegistryError
 from nbllm.providers.registry import Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import Paths, Settings
@@ -45,6 +47,7 @@ class Overview:
     Args:
         paths: Where the cache is.
         serve: Starts the child process of a provider that is a GGUF file.
+        file_models: What such a file holds; raises RegistryError when it is none.
     """
 
     def __init__(
@@ -55,11 +58,13 @@ class Overview:
         http: Http,
         settings: Settings,
         serve: Callable[[Endpoint], Awaitable[Endpoint]],
+        file_models: Callable[[ProviderConfig], list[ModelInfo]],
     ) -> None:
         self._registry = registry
         self._credentials = credentials
         self._http = http
         self._serve = serve
+        self._file_models = file_models
         self._checks = LastChecks(paths.cache_dir / "checks")
         self._listings = Listings(paths.cache_dir / "listings", ttl_s=lambda: float(settings["listing_ttl_s"]))
 
@@ -86,7 +91,7 @@ class Overview:
     def _row(self, provider: ProviderConfig) -> dict[str, Any]:
         last = self._checks.last(provider)
         key = self._credentials.status(provider, self._registry.key_variables(provider.id))
-        listing = self._listings.cached(provider)
+        listing = self._known(provider)
         age = listing.age_s
         count = None if age is None and not listing.models else len(listing.models)
         return {
@@ -108,7 +113,19 @@ class Overview:
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""
-        return {m.id: m for m in self._listings.cached(self._registry.get(provider_id)).models}
+        return {m.id: m for m in self._known(self._registry.get(provider_id)).models}
+
+    def _known(self, provider: ProviderConfig) -> CachedListing:
+        if not provider.gguf:
+            return self._listings.cached(provider)
+        try:
+            return self._of_file(provider)
+        except RegistryError as exc:
+            return CachedListing(with_added(provider, ()), None, None, stale=True, error=str(exc))
+
+    def _of_file(self, provider: ProviderConfig) -> CachedListing:
+        models = with_added(provider, tuple(self._file_models(provider)))
+        return CachedListing(models, time.time(), 0.0, stale=False)
 
     def offered(self) -> dict[str, Collection[str]]:
         """For each provider that can be used, the ids it is known to offer."""
@@ -137,13 +154,19 @@ class Overview:
 
     def add(self, provider_id: str, fields: Mapping[str, Any]) -> list[str]:
         """Add a provider to `config.toml`; what was done, in sentences."""
+        self._look_at_file(fields)
         provider = self._registry.add(provider_id, **fields)
         return [f"{provider.id}: added ({provider.base_url or provider.gguf})", *self._next_steps(provider)]
 
     def edit(self, provider_id: str, fields: Mapping[str, Any]) -> list[str]:
         """Change a provider in `config.toml`; what was done, in sentences."""
+        self._look_at_file(fields)
         provider = self._registry.edit(provider_id, **fields)
         return [f"{provider.id}: changed ({', '.join(fields)})", *self._next_steps(provider)]
+
+    def _look_at_file(self, fields: Mapping[str, Any]) -> None:
+        if fields.get("gguf"):
+            self._file_models(ProviderConfig(id="file", gguf=str(fields["gguf"])))
 
     def _next_steps(self, provider: ProviderConfig) -> list[str]:
         steps = list(self._registry.remarks(provider.id))
@@ -180,10 +203,9 @@ class Overview:
         """The provider's listing, from the cache unless it is old or `refresh` is set."""
         provider = self._registry.get(provider_id)
         if provider.gguf:
-            endpoint = await self._serve(Endpoint(provider, None, self._http))
-        else:
-            key = await asyncio.to_thread(self._credentials.find, provider, self._registry.key_variables(provider_id))
-            endpoint = Endpoint(provider, key, self._http)
+            return self._of_file(provider)
+        key = await asyncio.to_thread(self._credentials.find, provider, self._registry.key_variables(provider_id))
+        endpoint = Endpoint(provider, key, self._http)
         return await self._listings.get(endpoint, refresh=refresh)
 
     async def discover(self) -> list[Found]:

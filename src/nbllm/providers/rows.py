@@ -203,6 +203,7 @@ def _settle(merged: _Merge) -> None:
     if not url:
         if fields.get("gguf"):  # served by nbllm itself, on a port of this machine
             fields.setdefault("local", True)
+            fields.setdefault("auth", "none")  # the key of its server is made and known by nbllm alone
             return
         raise RegistryError("the row has no base_url", hint="give it one: --base-url https://HOST/v1")
     verdict = check_url(

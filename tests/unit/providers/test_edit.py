@@ -50,6 +50,7 @@ def test_a_model_file_is_a_provider_without_address(bench, registry):
 
     assert row.gguf == "/models/tiny.gguf"
     assert row.local
+    assert not row.needs_key
     assert registry.key_variables("mine") == ()
 
 
