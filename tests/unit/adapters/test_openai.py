@@ -350,6 +350,28 @@ def test_an_error_with_partial_choices_is_an_error() -> None:
     assert got.error.status == 502
 
 
+def test_an_error_beside_text_in_one_chunk_is_an_error() -> None:
+    got = ask("openai", [chunk({"content": "hi"}), chunk({"content": "!"}, error={"message": "gone"}), *STOP])
+
+    assert got.text == "hi"
+    assert isinstance(got.error, errors.ServerError)
+
+
+def test_an_error_after_the_finish_reason_is_one_and_nothing_comes_after_it() -> None:
+    got = ask("openai", [chunk({"content": "hi"}), STOP[0], event({"error": {"message": "gone"}}), DONE])
+
+    assert isinstance(got.error, errors.ServerError)
+    assert got.reply.finish_reason is None
+
+
+def test_something_behind_the_json_of_an_event_is_no_json() -> None:
+    behind = chunk({"content": "b"}).replace(b"\n\n", b" {}\n\n")
+    got = ask("openai", [chunk({"content": "a"}), behind, *STOP])
+
+    assert got.text == "a"
+    assert isinstance(got.error, errors.StreamBrokenError)
+
+
 def test_an_event_named_error_is_one_whatever_it_holds() -> None:
     got = ask("openai", [chunk({"content": "hi"}), b'event: error\ndata: {"reason": "out of memory"}\n\n'])
 
