@@ -76,7 +76,6 @@ class LocalServers:
         self._python = python
         self._children: dict[str, _Child] = {}
         self._locks: dict[str, asyncio.Lock] = {}
-        self._pid = os.getpid()
         _call_weakly(self._forget, on_fork)
         _call_weakly(self.close, atexit.register)
 
@@ -134,8 +133,6 @@ class LocalServers:
 
     def close(self) -> None:
         """Stop every child; at most about two seconds. From any thread, and more than once."""
-        if os.getpid() != self._pid:
-            return
         children, self._children = list(self._children.values()), {}
         for child in children:
             child.ask_to_stop()
@@ -146,7 +143,7 @@ class LocalServers:
         """In a forked process the children are the parent's: let go of the pipes that keep them alive."""
         for child in self._children.values():
             child.let_go()
-        self._children, self._locks, self._pid = {}, {}, os.getpid()
+        self._children, self._locks = {}, {}
 
 
 def model_id(path: Path) -> str:

@@ -93,9 +93,9 @@ def test_it_answers_a_chat(servers: LocalServers, row: ProviderConfig) -> None:
 
 def test_the_context_is_for_each_request(servers: LocalServers, row: ProviderConfig) -> None:
     """llama.cpp divides its context among the slots; the row's number must not be."""
-    row = ProviderConfig.model_validate({"id": "mine", "gguf": row.gguf, "serve": {"context": 256, "parallel": 2}})
+    row = ProviderConfig.model_validate({"id": "mine", "gguf": row.gguf, "serve": {"context": 512, "parallel": 4}})
     url, key = aio.run(servers.endpoint_url(row))
-    body = {"model": "tiny", "messages": [{"role": "user", "content": "x" * 200}], "max_tokens": 2}
+    body = {"model": "tiny", "messages": [{"role": "user", "content": "x" * 400}], "max_tokens": 2}
 
     assert ask(url, key, path="/chat/completions", body=body)[0] == 200
 
@@ -174,16 +174,17 @@ def test_an_interrupt_of_the_kernel_does_not_end_the_model(servers: LocalServers
 def test_the_model_ends_with_its_kernel(row: ProviderConfig, how: str) -> None:
     """Also after kill -9, and also when a fork of the kernel lives on and holds the child's standard input open."""
     script = (
-        "import os, sys, time\n"
+        "import ctypes, os, sys, time\n"
         "from nbllm import aio\n"
         "from nbllm.local.servers import LocalServers\n"
         "from nbllm.providers.spec import ProviderConfig\n"
         "servers = LocalServers()\n"
         f"aio.run(servers.endpoint_url(ProviderConfig(id='mine', gguf={row.gguf!r})))\n"
-        "print(servers.running()['mine'], flush=True)\n"
         f"how = {how!r}\n"
-        "if how == 'fork-holds-the-pipe' and os.fork() == 0:\n"
-        "    os.close(1), os.close(2), time.sleep(5), os._exit(0)\n"
+        "libc = ctypes.PyDLL(None)\n"
+        "if how == 'fork-holds-the-pipe' and libc.fork() == 0:\n"  # as C libraries fork: without Python's hooks
+        "    libc.close(1), libc.close(2), libc.sleep(5), libc._exit(0)\n"
+        "print(servers.running()['mine'], flush=True)\n"
         "if how != 'exit':\n"
         "    time.sleep(60)\n"
     )
