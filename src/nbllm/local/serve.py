@@ -53,7 +53,7 @@ def start(settings: dict[str, Any]) -> Any:
     params.api_keys = [settings["key"]]
     # llama.cpp divides its context among the slots; ours is counted for each request.
     params.n_parallel = settings["parallel"]
-    params.n_ctx = settings["context"]
+    params.n_ctx = settings["context"] * settings["parallel"]
     if settings["threads"]:
         params.cpuparams.n_threads = params.cpuparams_batch.n_threads = settings["threads"]
     if settings["gpu_layers"] is not None:
