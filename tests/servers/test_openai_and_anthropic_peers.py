@@ -195,4 +195,5 @@ def test_a_scripted_stream_fault_breaks_the_stream(llmock: Llmock, peers: Peers,
     chat(peers["llmock"], kind)
 
     assert isinstance(error, errors.StreamBrokenError)
-    assert llmock.verdict()["findings"] == []
+    # Errors only: its warning about a malformed line depends on whether it had sent the rest before we hung up.
+    assert llmock.verdict()["passed"]
