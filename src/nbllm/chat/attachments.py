@@ -44,7 +44,7 @@ def attach(value: Any, *, name: str | None = None, cap_bytes: float = DEFAULT_CA
     if isinstance(value, (Image, File)):
         return value
     data, label, media_type = _bytes_of(value, name, cap_bytes)
-    shown = name or label
+    shown = label  # the file's name, or the variable's with an ending that says what it is
     if len(data) > cap_bytes:
         raise _too_large(shown, len(data), cap_bytes)
     if not data:

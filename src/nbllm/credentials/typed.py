@@ -27,6 +27,7 @@ _SECRET_NAMES = re.compile(
     r"(.*_)?(api_?key|authorization|access_token|auth_token|api_token|client_secret|password|passwd|cookie|secret)"
     r"|key|token|bearer"
 )
+_PLAIN_NAME = re.compile(r"-{0,2}[A-Za-z][A-Za-z_-]{0,40}")
 _ACCOUNT = re.compile(r"(?:org|proj)[-_]\w+")
 """Ids of organisations and projects look random, and are no secrets."""
 
@@ -62,7 +63,11 @@ def is_key_word(word: str, *, free: bool = False) -> bool:
     for at, name in enumerate(pieces[:-1], 1):
         if takes_key(name.lstrip("-")) and any(pieces[at:]):
             return True
-    return not free and any(is_key("=".join(pieces[at:])) for at in range(len(pieces)))
+    if free:
+        return False
+    # A name and its value are judged apart: together any two of them look random.
+    starts = (at for at, p in enumerate(pieces) if at == len(pieces) - 1 or not _PLAIN_NAME.fullmatch(p))
+    return any(is_key("=".join(pieces[at:])) for at in starts)
 
 
 def _is_name(tail: str) -> bool:

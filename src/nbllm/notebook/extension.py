@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import TYPE_CHECKING
 
@@ -37,7 +38,12 @@ def _warn_of_broken_settings() -> None:
         problem = f"no place for settings: {exc}"
     else:
         return
-    warnings.warn(f"nbllm goes on without its settings: {problem}", stacklevel=1)
+    text = f"nbllm goes on without its settings: {problem}"
+    try:
+        # Explicit: with each load, and without a line of our source below it.
+        warnings.warn_explicit(text, UserWarning, "nbllm", 0)
+    except UserWarning:  # the user made errors of warnings; the magics work all the same
+        sys.stderr.write(f"{text}\n")
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
