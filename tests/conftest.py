@@ -8,15 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from peers import llmock, peers
+from peers import REQUIRED, SHARED, llmock, peers
 
 __all__ = ["llmock", "peers"]  # fixtures
-
-CI = bool(os.environ.get("CI"))
-REPO = Path(__file__).resolve().parent.parent
-# Read now: during a test the fixture `home` has taken these variables out of the environment.
-SHARED = Path(os.environ.get("NBLLM_SHARED") or REPO.parent / "shared")
-SHARED_REQUIRED = os.environ.get("NBLLM_SHARED_REQUIRED") == "1"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,12 +45,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with recorded data beside the checkout; in CI it must be there."""
-    folder = SHARED
-    if not (folder / "data").is_dir():
-        if CI and SHARED_REQUIRED:
-            pytest.fail(f"{folder} is missing, and in CI it must be there")
+    if not (SHARED / "data").is_dir():
+        if REQUIRED:
+            pytest.fail(f"{SHARED} is missing, and here it must be there")
         pytest.skip("recorded data of real servers is not part of the project; the hand-made cases ran")
-    return folder
+    return SHARED
 
 
 @pytest.fixture(autouse=True)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -26,44 +24,31 @@ from nbllm.errors import (
 from nbllm.messages import ChatRequest, FinishReason, Message, ReplyBuilder, Tool
 from nbllm.providers.spec import ModelInfo, ProviderConfig, Timeouts
 from nbllm.transport.http import Http
+from peers import Llmock, Peers
 
 pytestmark = pytest.mark.peers
 
-LLMOCK = os.environ.get("NBLLM_LLMOCK", "http://127.0.0.1:18420")
-ROW = ProviderConfig(
-    id="google",
-    kind="gemini",
-    base_url=f"{LLMOCK}/gemini/v1beta",
-    auth="x-goog-api-key",
-    timeout=Timeouts(first_token_s=5, between_tokens_s=0.5),
-)
 WEATHER = Tool("weather", "the weather", {"type": "object", "properties": {"city": {"type": "string"}}})
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
-
-def script(path: str, payload: dict[str, Any] | None = None) -> Any:
-    data = None if payload is None else json.dumps(payload).encode()
-    request = urllib.request.Request(f"{LLMOCK}/_llmock/{path}", data, {"content-type": "application/json"})
-    with _DIRECT.open(request, timeout=5) as response:
-        return json.loads(response.read() or b"null")
+at: dict[str, str] = {}
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> None:
+def fresh(peers: Peers, llmock: Llmock) -> None:
     """The server's script and record are global: each test begins with empty ones."""
-    try:
-        script("reset", {})
-    except OSError:
-        if os.environ.get("NBLLM_SHARED_REQUIRED") == "1":
-            pytest.fail(f"llmock is not at {LLMOCK}, and in CI it must be there")
-        pytest.skip("llmock is not running; the hand-made streams of tests/unit/adapters ran")
+    at["base_url"] = peers["llmock"]["gemini"]
+
+
+def row() -> ProviderConfig:
+    timeout = Timeouts(first_token_s=5, between_tokens_s=0.5)
+    return ProviderConfig(id="google", kind="gemini", base_url=at["base_url"], auth="x-goog-api-key", timeout=timeout)
 
 
 def with_endpoint(use: Callable[[GeminiAdapter, Endpoint], Any]) -> Any:
     async def go() -> Any:
         http = Http()
         try:
-            return await use(GeminiAdapter(), Endpoint(ROW, Secret("any-key-at-all"), http))
+            return await use(GeminiAdapter(), Endpoint(row(), Secret("any-key-at-all"), http))
         finally:
             await http.aclose()
 
@@ -128,8 +113,8 @@ REFUSED = [
 
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda c: c.id)
-def test_a_refusal_has_its_class_and_its_delay(case: Refused) -> None:
-    script("scenario", {"behaviors": [{"type": "fail", "status": case.status, "retry_after": 1.5}]})
+def test_a_refusal_has_its_class_and_its_delay(case: Refused, llmock: Llmock) -> None:
+    llmock.script({"type": "fail", "status": case.status, "retry_after": 1.5})
     with pytest.raises(case.error) as caught:
         reply()
     assert caught.value.status == case.status  # type: ignore[attr-defined]
@@ -138,12 +123,12 @@ def test_a_refusal_has_its_class_and_its_delay(case: Refused) -> None:
 
 
 @pytest.mark.parametrize("kind", ["disconnect", "truncate", "malformed", "stall"])
-def test_a_broken_stream_is_never_complete_and_keeps_its_text(kind: str) -> None:
-    fault = {"type": "stream_fault", "kind": kind, "after_chunks": 3, "stall_seconds": 2}
-    script("scenario", {"behaviors": [fault]})
+def test_a_broken_stream_is_never_complete_and_keeps_its_text(kind: str, llmock: Llmock) -> None:
+    llmock.script({"type": "stream_fault", "kind": kind, "after_chunks": 2, "stall_seconds": 2})
     with pytest.raises(StreamBrokenError) as caught:
         reply()
     assert caught.value.partial == caught.value.seen != ""  # type: ignore[attr-defined]
+    llmock.notice()
     # llmock cannot see that the error was raised; it sees that the user asks again, as the hint says.
     assert reply().finish_reason is FinishReason.STOP
-    assert script("verdict")["passed"] is True
+    assert llmock.verdict()["findings"] == []

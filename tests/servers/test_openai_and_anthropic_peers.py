@@ -192,7 +192,8 @@ def test_a_scripted_status_has_its_class(
 def test_a_scripted_stream_fault_breaks_the_stream(llmock: Llmock, peers: Peers, kind: str, fault: str) -> None:
     llmock.script({"type": "stream_fault", "kind": fault, "after_chunks": 3, "stall_seconds": 6})
     error = failing(peers["llmock"], kind)
-    chat(peers["llmock"], kind)
+    llmock.notice()
+    chat(peers["llmock"], kind)  # llmock cannot see an error of ours; it sees that the user asks again
 
     assert isinstance(error, errors.StreamBrokenError)
     # Errors only: its warning about a malformed line depends on whether it had sent the rest before we hung up.
