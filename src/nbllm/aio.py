@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 TICK_S = 0.1
 """A wait wakes this often, since Windows cannot interrupt a lock without a timeout; also the render tick."""
+_HAND_OVER_S = 0.0005
 _CLOSE_S = 2.0
 """How long a cancelled stream may take to close its connection before the caller goes on."""
 
@@ -141,11 +142,17 @@ class _Pump:
         self._task.add_done_callback(self._finish)  # also called when the task is cancelled before its first step
 
     async def _move(self) -> None:
+        first = True
         try:
             async for item in self._source:
                 self.items.append(item)
                 if not self.ready.is_set():
                     self.ready.set()
+                    if first:
+                        # Lets go of the GIL, so that the waiting thread has the first item at once and not after
+                        # the interpreter's switch interval of 5 ms, when more comes than this loop can read.
+                        first = False
+                        await asyncio.sleep(_HAND_OVER_S)
         finally:
             close = getattr(self._source, "aclose", None)
             if close is not None:

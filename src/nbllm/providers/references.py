@@ -59,6 +59,12 @@ def resolve(ref: str, names: Names) -> ModelRef:
     return _bare(target, names)
 
 
+def is_bare(ref: str, rows: Mapping[str, ProviderConfig]) -> bool:
+    """Whether `ref` is anything but `provider/model` of a known provider: an alias, a bare id, a mistake."""
+    provider, _, model = ref.strip().partition("/")
+    return not model or provider not in rows
+
+
 def _without_aliases(ref: str, aliases: Mapping[str, str]) -> str:
     for _ in range(_MAX_ALIASES):
         if ref not in aliases:

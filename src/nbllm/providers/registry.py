@@ -156,14 +156,20 @@ class Registry:
             RegistryError: The provider is disabled or its row cannot be used.
         """
         now = self._now()
+        rows = {id: row.config for id, row in now.rows.items()}
+        known = self._known_models(offered) if references.is_bare(ref, rows) else {}
+        return references.resolve(ref, references.Names(rows, now.broken, known, self.aliases()))
+
+    def _known_models(self, offered: Mapping[str, Collection[str]] | None) -> dict[str, set[str]]:
+        """Model ids by provider, from everywhere; only bare ids and suggestions need it."""
+        now = self._now()
         known = {id: set(models) for id, models in (offered or {}).items()}
         for row in now.rows.values():
             if row.config.models:
                 known.setdefault(row.config.id, set()).update(m.id for m in row.config.models)
         for listed in self.model_list():
             known.setdefault(listed.provider, set()).add(listed.model)
-        rows = {id: row.config for id, row in now.rows.items()}
-        return references.resolve(ref, references.Names(rows, now.broken, known, self.aliases()))
+        return known
 
     def _listed(self) -> Any:
         try:
