@@ -1,7 +1,8 @@
 """The whole way of an answer: tokens a CPU second, and time to the first token, beside plain httpx2 and the openai SDK.
 
-The same stream as in decoder.py. *adapter* is `OpenAIAdapter.stream`; *chat* is `Workspace.ask().deltas()` on the calling
-thread, with the conversation read before and committed to SQLite after each answer; *achat* is the same, awaited.
+The same stream as in decoder.py. *adapter* is `OpenAIAdapter.stream`; *chat* is `Workspace.ask().deltas()` on the
+calling thread, with the conversation read before and committed to SQLite after each answer; *achat* is the same,
+awaited.
 
     PYTHONPATH=src python benchmarks/streaming.py
 
@@ -23,8 +24,8 @@ from typing import Any
 
 import httpx2
 import openai
-
 from decoder import CHUNKS, FRAMINGS, MESSAGE, RESULTS, conditions, serve
+
 from nbllm.adapters.base import Endpoint
 from nbllm.adapters.openai import OpenAIAdapter
 from nbllm.chat.options import ChatOptions
@@ -121,8 +122,8 @@ def first_tokens_ms(url: str, workspace: Workspace) -> dict[str, float]:
     def ours() -> float:
         begin, took = time.perf_counter(), 0.0
         with workspace.ask("go", OPTIONS) as run:
-            for _ in run.deltas():
-                took = took or time.perf_counter() - begin
+            for delta in run.deltas():
+                took = took or (time.perf_counter() - begin if delta.text else 0.0)
         return took
 
     spans: dict[str, list[float]] = {"httpx2": [], "nbllm, chat": []}
@@ -145,8 +146,9 @@ def write(found: dict[str, Any]) -> None:
     lines = [
         "# A whole answer",
         "",
-        "Tokens a CPU second of the reading process, all its threads. *Joined*: events arrive in HTTP chunks of 8 kB; *apart*:",
-        "each in a chunk of its own. *chat* and *achat* include the conversation, read before and committed to SQLite after.",
+        "Tokens a CPU second of the reading process, all its threads. *Joined*: events arrive in HTTP chunks of 8 kB;",
+        "*apart*: each in a chunk of its own. *chat* and *achat* include the conversation, read before and committed to",
+        "SQLite after.",
         "",
         "| path | joined | share | apart | share |",
         "| --- | --- | --- | --- | --- |",

@@ -10,7 +10,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Literal
@@ -355,20 +355,42 @@ class Reply:
         }
 
 
+class _Call:
+    """A tool call while its pieces arrive."""
+
+    __slots__ = ("arguments", "id", "name", "signature")
+
+    def __init__(self) -> None:
+        self.id: str | None = None
+        self.name: str | None = None
+        self.signature: str | None = None
+        self.arguments: list[str] = []
+
+    def finished(self, index: int) -> ToolCall:
+        arguments = "".join(self.arguments)
+        return ToolCall(
+            id=self.id or f"call_{index}",
+            name=self.name or "",
+            arguments=arguments,
+            complete=bool(self.name) and _is_json_object(arguments or "{}"),
+            signature=self.signature,
+        )
+
+
 class ReplyBuilder:
     """Collects deltas into the parts of an answer. Not thread-safe; one for each attempt."""
 
     __slots__ = (
-        "_calls", "_reasoning", "_redacted", "_signature", "_text",
+        "_calls", "_reasoning", "_text", "_thought", "_thought_up_to",
         "finish_reason", "model_reported", "notices", "request_id", "usage",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._text: list[str] = []
         self._reasoning: list[str] = []
-        self._signature: str | None = None
-        self._redacted: str | None = None
-        self._calls: dict[int, ToolCallDelta] = {}
+        self._thought: list[Reasoning] = []
+        self._thought_up_to = 0
+        self._calls: dict[int, _Call] = {}
         self.usage: Usage | None = None
         self.finish_reason: FinishReason | None = None
         self.model_reported: str | None = None
@@ -383,8 +405,8 @@ class ReplyBuilder:
             self._reasoning.append(delta.reasoning)
         if delta.tool_call is not None:
             self._add_call(delta.tool_call)
-        self._signature = delta.reasoning_signature or self._signature
-        self._redacted = delta.reasoning_redacted or self._redacted
+        if delta.reasoning_signature or delta.reasoning_redacted:
+            self._end_thought(delta)
         self.usage = delta.usage or self.usage
         self.finish_reason = delta.finish_reason or self.finish_reason
         self.model_reported = delta.model_reported or self.model_reported
@@ -393,17 +415,17 @@ class ReplyBuilder:
             self.notices.append(delta.notice)
 
     def _add_call(self, piece: ToolCallDelta) -> None:
-        known = self._calls.get(piece.index)
-        if known is None:
-            self._calls[piece.index] = piece
-            return
-        self._calls[piece.index] = replace(
-            known,
-            id=known.id or piece.id,
-            name=known.name or piece.name,
-            arguments=known.arguments + piece.arguments,
-            signature=known.signature or piece.signature,
-        )
+        call = self._calls.setdefault(piece.index, _Call())
+        call.id = call.id or piece.id
+        call.name = call.name or piece.name
+        call.signature = call.signature or piece.signature
+        call.arguments.append(piece.arguments)
+
+    def _end_thought(self, delta: Delta) -> None:
+        """A signature or an encrypted block belongs to the reasoning since the last one."""
+        text = "".join(self._reasoning[self._thought_up_to :])
+        self._thought_up_to = len(self._reasoning)
+        self._thought.append(Reasoning(text, delta.reasoning_signature, delta.reasoning_redacted))
 
     @property
     def text(self) -> str:
@@ -418,22 +440,13 @@ class ReplyBuilder:
     @property
     def tool_calls(self) -> tuple[ToolCall, ...]:
         """The calls so far. Those whose arguments are not a JSON object are marked as not complete."""
-        return tuple(
-            ToolCall(
-                id=c.id or f"call_{i}",
-                name=c.name or "",
-                arguments=c.arguments,
-                complete=bool(c.name) and _is_json_object(c.arguments or "{}"),
-                signature=c.signature,
-            )
-            for i, c in sorted(self._calls.items())
-        )
+        return tuple(call.finished(i) for i, call in sorted(self._calls.items()))
 
     def message(self) -> Message:
         """The answer as a message, to be kept and to be sent back."""
-        parts: list[Part] = []
-        if self._reasoning or self._signature or self._redacted:
-            parts.append(Reasoning(self.reasoning, self._signature, self._redacted))
+        parts: list[Part] = [*self._thought]
+        if rest := "".join(self._reasoning[self._thought_up_to :]):
+            parts.append(Reasoning(rest))
         if self._text:
             parts.append(Text(self.text))
         parts.extend(self.tool_calls)

@@ -102,5 +102,5 @@ def estimate_tokens(text: str) -> int:
 
     It is off by a third either way, more for code and digits, so a count made of it says `source="estimate"`.
     """
-    ascii_chars = sum(c.isascii() for c in text)
+    ascii_chars = len(text.encode("ascii", "ignore"))
     return math.ceil(ascii_chars / 4 + (len(text) - ascii_chars) / 1.5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from nbllm.adapters.bodies import error_from_payload, error_in_body
@@ -80,6 +81,9 @@ class BodyReader:
 
     def _given(self) -> list[Delta]:
         out, self._out = self._out, []
+        if len(out) > 1 and out[0].model_reported and not out[0].text and out[1].model_reported is None:
+            # One delta less on the way to the first token, each of which wakes another thread.
+            out[:2] = [replace(out[1], model_reported=out[0].model_reported, request_id=out[0].request_id)]
         return out
 
     def _fail(self, error: NbllmError) -> None:

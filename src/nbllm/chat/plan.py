@@ -79,7 +79,7 @@ def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key
     shape = shape_of(options.schema, name=options.schema_name) if options.schema is not None else None
     tools = bind_all(options.tools)
     parts = _attachments(options.attachments, services)
-    _refuse_pictures(parts, services.known_models(ref.provider).get(ref.model), ref)
+    _refuse_pictures(parts, ref, services)
     question = Message.user(prompt, *parts)
     turn = services.conversations().begin(
         options.conversation, new=options.new, history=options.history, append=options.append, cell=options.cell
@@ -141,16 +141,16 @@ def _attachments(values: Sequence[Any], services: Services) -> tuple[Image | Fil
     return tuple(attach(value, name=name, cap_bytes=cap) for name, value in named)
 
 
-def _refuse_pictures(parts: Sequence[Image | File], known: ModelInfo | None, ref: ModelRef) -> None:
-    """Several servers drop a picture silently, so what the listing says is asked first (wire formats, row 24)."""
-    if known is None or known.input_modalities is None or "image" in known.input_modalities:
+def _refuse_pictures(parts: Sequence[Image | File], ref: ModelRef, services: Services) -> None:
+    """Several servers drop a picture silently, so what the listing says is looked at first."""
+    picture = next((p for p in parts if isinstance(p, Image)), None)
+    known = services.known_models(ref.provider).get(ref.model) if picture else None
+    if picture is None or known is None or known.input_modalities is None or "image" in known.input_modalities:
         return
-    for part in parts:
-        if isinstance(part, Image):
-            raise PromptError(
-                f"{ref.ref} takes no pictures ({part.name or 'the attachment'})",
-                hint=f"its listing says: {', '.join(known.input_modalities)}",
-            )
+    raise PromptError(
+        f"{ref.ref} takes no pictures ({picture.name or 'the attachment'})",
+        hint=f"its listing says: {', '.join(known.input_modalities)}",
+    )
 
 
 def _request(

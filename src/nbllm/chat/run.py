@@ -13,6 +13,7 @@ is kept whatever happens: complete, interrupted or broken off.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -254,16 +255,19 @@ class ChatRun:
 
         policy = RetryPolicy(max_wait_s=float(self._services.settings["max_wait_s"]))
         gate = self._services.gate(plan.endpoint.provider)
-        async for delta in retrying(attempt, policy=policy, gate=gate, on_wait=on_wait):
-            if self._first_at is None and (delta.text or delta.reasoning):
-                self._first_at = time.perf_counter()
-            self._builder.add(delta)
-            if separator and delta.text:
-                delta, separator = replace(delta, text=separator + delta.text), ""
-            yield delta
+        answer = retrying(attempt, policy=policy, gate=gate, on_wait=on_wait, tokens=_worst_case(request, plan))
+        async with contextlib.aclosing(answer) as deltas:
+            async for delta in deltas:
+                if self._first_at is None and (delta.text or delta.reasoning):
+                    self._first_at = time.perf_counter()
+                self._builder.add(delta)
+                if separator and delta.text:
+                    delta, separator = replace(delta, text=separator + delta.text), ""
+                yield delta
 
     def _may_go_on(self, plan: Plan) -> bool:
-        if self._builder.finish_reason is FinishReason.LENGTH and not all(c.complete for c in self._builder.tool_calls):
+        calls = self._builder.tool_calls
+        if self._builder.finish_reason is FinishReason.LENGTH and not all(c.complete and c.arguments for c in calls):
             self._warnings.append("the answer ended inside a tool call; the function was not called")
             return False
         if len(self._earlier) >= plan.max_rounds:
@@ -398,6 +402,13 @@ class ChatRun:
             output_tokens=estimate_tokens(builder.text + builder.reasoning),
             source="estimate",
         )
+
+
+def _worst_case(request: ChatRequest, plan: Plan) -> int:
+    """Tokens that the request may take, for a provider with a limit on them; 0 where there is none."""
+    if plan.endpoint.provider.rate_limit.tokens_per_minute is None:
+        return 0
+    return estimate_tokens(join_text(request.messages)) + (request.max_tokens or 0)
 
 
 def _joined(texts: list[str]) -> str:
