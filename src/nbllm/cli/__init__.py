@@ -1,6 +1,7 @@
 """`nbllm` on the command line: a function a command, over the same workspace as the magics.
 
-Exit status: 0 done, 1 some of it failed, 2 wrong usage. Errors go to stderr as `error:` and `hint:` lines.
+Exit status: 0 done, 1 some of it failed, 2 wrong usage, 130 interrupted. Errors go to stderr as `error:` and `hint:`
+lines. Without a command the help is shown, and the status is 2.
 """
 
 from __future__ import annotations
@@ -10,68 +11,99 @@ import sys
 import traceback
 
 from nbllm.cli import app as _app
-from nbllm.errors import CredentialError, NbllmError, PromptError, RegistryError, SettingsError, StoreError, UsageError
+from nbllm.cli.words import in_shell, refuse_keys
+from nbllm.errors import (
+    CredentialError,
+    ModelNotFoundError,
+    NbllmError,
+    PromptError,
+    RegistryError,
+    SettingsError,
+    StoreError,
+    UnsupportedError,
+    UsageError,
+)
+from nbllm.foreign import visible
 
-USAGE_ERRORS = (UsageError, PromptError, RegistryError, SettingsError, CredentialError, StoreError)
+USAGE_ERRORS = (
+    UsageError, PromptError, RegistryError, SettingsError, CredentialError, StoreError,
+    ModelNotFoundError, UnsupportedError,
+)  # fmt: skip
 """What the user can put right by calling again with other words or settings: exit status 2."""
-_FREE = ("-s", "--system", "-c", "--conversation", "-a", "--attach", "-p", "--param", "--name", "--gguf")
-"""Options whose value may be anything, also a UUID: only known shapes of keys are refused there."""
+
+INTERRUPTED = 130
+"""128 and the number of the signal, as shells have it."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit."""
     words = sys.argv[1:] if argv is None else argv
-    sys.exit(_run(words))
+    status = _run(words)
+    _flush()
+    sys.exit(status)
 
 
 def _run(words: list[str]) -> int:
     try:
-        _refuse_keys(words)
+        refuse_keys(words, _app.options_of(words))
         result = _app.app(args=words, prog_name="nbllm", standalone_mode=False)
         return int(result) if isinstance(result, int) else 0
     except NbllmError as exc:
         return _say(exc)
     except (KeyboardInterrupt, EOFError):
-        print("interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as in `nbllm ... | head`
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115
-        return 0
-    except Exception as exc:
-        # Typer's own usage errors; the class lives in different packages from version to version.
-        if not hasattr(exc, "format_message"):
-            raise
-        context = getattr(exc, "ctx", None)
-        if not words or type(exc).__name__ == "NoArgsIsHelpError":
-            print(context.get_help() if context else exc.format_message(), file=sys.stderr)  # noqa: T201
-            return 2
-        message = exc.format_message()
-        path = getattr(context, "command_path", "nbllm")
-        return _say(UsageError(message.rstrip("."), hint=f"`{path} --help` lists what it takes"))
+        return 1
+    except Exception as exc:  # noqa: BLE001  (a person is shown a line, whatever happened)
+        return _say_other(exc, words)
     finally:
         _app.close()
 
 
-def _refuse_keys(words: list[str]) -> None:
-    from nbllm.credentials.typed import is_key_word  # noqa: PLC0415  (only once there are words)
+def _say_other(exc: Exception, words: list[str]) -> int:
+    """Typer's own errors, which live in different packages from version to version, and our mistakes."""
+    if type(exc).__name__ == "Abort":
+        return INTERRUPTED
+    context = getattr(exc, "ctx", None)
+    if not hasattr(exc, "format_message"):
+        return _say_unexpected(exc)
+    if not words or type(exc).__name__ == "NoArgsIsHelpError":
+        print(context.get_help() if context else exc.format_message(), file=sys.stderr)  # noqa: T201
+        return 2
+    path = getattr(context, "command_path", "nbllm")
+    message = exc.format_message().rstrip(".")
+    hint = f"`{path} --help` lists what it takes"
+    if path == "nbllm chat" and "unexpected extra argument" in message:
+        message, hint = "the question is more than one word of the command line", 'put it in quotes: nbllm chat "..."'
+    return _say(UsageError(message, hint=hint))
 
-    before = ("", *words)
-    if any(is_key_word(word, free=name in _FREE) for name, word in zip(before, words, strict=False)):
-        raise CredentialError(
-            "a key was typed on the command line; it was not used",
-            hint="make a new key at the provider, since the shell's history keeps what is typed; "
-            "then set the provider's environment variable, or run `%llm_providers key ID` in a notebook",
-        )
+
+def _say_unexpected(exc: Exception) -> int:
+    from nbllm.credentials.redaction import redact  # noqa: PLC0415  (only here)
+
+    if os.environ.get("NBLLM_DEBUG") == "1":
+        print(redact("".join(traceback.format_exception(exc))), file=sys.stderr, end="")  # noqa: T201
+        return 1
+    said = redact(f"{type(exc).__name__}: {exc}")
+    return _say(NbllmError(said, hint="this is a mistake in nbllm; NBLLM_DEBUG=1 shows where. Please report it"))
 
 
 def _say(error: NbllmError) -> int:
     if os.environ.get("NBLLM_DEBUG") == "1":
         traceback.print_exception(error)
     else:
-        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201
+        print(f"error: {visible(in_shell(error.message))}", file=sys.stderr)  # noqa: T201
         if error.hint:
-            print(f"hint: {error.hint}", file=sys.stderr)  # noqa: T201
+            print(f"hint: {visible(in_shell(error.hint))}", file=sys.stderr)  # noqa: T201
     return 2 if isinstance(error, USAGE_ERRORS) else 1
 
 
-__all__ = ["main"]
+def _flush() -> None:
+    """Write what is left; a reader that has gone is no reason for a traceback at the very end."""
+    try:
+        sys.stdout.flush()
+    except (BrokenPipeError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+__all__ = ["INTERRUPTED", "USAGE_ERRORS", "main"]

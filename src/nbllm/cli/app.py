@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from nbllm.cli import config as config_commands
 from nbllm.cli import providers as provider_commands
-from nbllm.cli.words import assignments
+from nbllm.cli.words import assignments, read_text, show
 
 app = typer.Typer(
     name="nbllm",
@@ -21,6 +23,18 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(provider_commands.app, name="providers")
+app.command("config")(config_commands.config)
+
+
+def options_of(words: Sequence[str]) -> set[str]:
+    """The options with a value of the command that these words call."""
+    command: Any = typer.main.get_command(app)
+    for word in words:
+        inner = getattr(command, "commands", {}).get(word)
+        if inner is None:
+            break
+        command = inner
+    return {o for p in command.params for o in p.opts if not getattr(p, "is_flag", False)}
 
 
 def close() -> None:
@@ -61,7 +75,7 @@ def chat(
 ) -> None:
     """One answer, streamed to the terminal."""
     from nbllm.chat.options import ChatOptions  # noqa: PLC0415  (the core: only for this command)
-    from nbllm.cli.answer import print_answer, read_schema  # noqa: PLC0415
+    from nbllm.cli.answer import Terminal, find_attachments, read_schema, show_dry_run  # noqa: PLC0415
     from nbllm.workspace import current  # noqa: PLC0415
 
     options = ChatOptions(
@@ -71,28 +85,29 @@ def chat(
         max_tokens=max_tokens,
         params=assignments(param),
         preset=preset,
-        attachments=attach or (),
+        attachments=find_attachments(attach or []),
         schema=read_schema(schema) if schema else None,
+        schema_name=schema.stem if schema else None,
         conversation=conversation,
         new=new,
         history=not no_history,
     )
-    question = sys.stdin.read() if text == "-" else text
+    question = read_text(text)
     if dry_run:
-        typer.echo(current().dry_run(question, options).to_text())
+        show_dry_run(current().dry_run(question, options), as_json=as_json)
         return
-    print_answer(current().ask(question, options), stream=not (no_stream or as_json), as_json=as_json)
+    Terminal(current().ask(question, options), stream=not no_stream, as_json=as_json).complete()
 
 
 @app.command()
 def lab(
-    port: Annotated[int | None, typer.Option(help="Port of the server.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the server.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
-) -> None:
+) -> int:
     """JupyterLab on a copy of the quickstart notebook."""
     from nbllm.cli.lab import start  # noqa: PLC0415
 
-    start(port=port, browser=not no_browser)
+    return start(port=port, browser=not no_browser)
 
 
 @app.command()
@@ -105,12 +120,12 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
         typer.echo(json.dumps([f.as_json() for f in findings], indent=1))
     else:
         for finding in findings:
-            typer.echo(finding.to_text())
+            show(finding.to_text())
     return 1 if any(f.level == "error" for f in findings) else 0
 
 
 @app.command("demo-server")
-def demo_server(port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8321) -> None:
+def demo_server(port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8321) -> None:
     """The demo provider on a loopback port, until interrupted."""
     from nbllm.cli.demo_server import serve  # noqa: PLC0415
 

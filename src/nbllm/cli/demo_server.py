@@ -9,7 +9,7 @@ from nbllm.transport.demo import create_server
 
 
 def serve(port: int) -> None:
-    """Serve the demo provider on loopback until interrupted.
+    """Serve the demo provider on loopback until interrupted, which is its proper end.
 
     Raises:
         UsageError: The port is taken.
@@ -23,6 +23,8 @@ def serve(port: int) -> None:
         typer.echo(f"demo provider at http://{host!s}:{taken}/v1 (no key; Ctrl-C ends it)")
         try:
             server.serve_forever()
+        except KeyboardInterrupt:
+            typer.echo("", err=True)
         finally:
             server.server_close()
         return

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import nbllm
+from nbllm.cli.words import warn
 from nbllm.errors import SettingsError
 from nbllm.files import make_private_folder
 from nbllm.settings import Paths
@@ -17,24 +18,40 @@ from nbllm.settings import Paths
 QUICKSTART = "01-first-chat.ipynb"
 
 
-def start(*, port: int | None, browser: bool) -> None:
-    """Start JupyterLab on a copy of the quickstart notebook; returns when it ends.
+def start(*, port: int | None, browser: bool) -> int:
+    """Start JupyterLab on a copy of the quickstart notebook; returns its exit status when it ends.
 
     Raises:
-        SettingsError: JupyterLab is not installed, or the copy cannot be written.
+        SettingsError: JupyterLab is not installed, it failed, or the copy cannot be written.
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise SettingsError("JupyterLab is not installed", hint='pip install "nbllm[lab]"')
-    folder = _copy()
+    status = _wait(subprocess.Popen(_command(_copy(), port=port, browser=browser)))  # noqa: S603  (our own words)
+    if status < 0:
+        return 128 - status  # it was ended by a signal; shells count so
+    if status:
+        raise SettingsError(f"JupyterLab ended with status {status}", hint="its own messages above say why")
+    return 0
+
+
+def _command(folder: Path, *, port: int | None, browser: bool) -> list[str]:
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", str(folder / QUICKSTART)]
     command += [f"--port={port}"] if port is not None else []
     command += [] if browser else ["--no-browser"]
     if getattr(os, "geteuid", lambda: 1)() == 0:
         # JupyterLab refuses to run as root, which is what containers do; the notebook is our own.
+        warn("nbllm lab: you are root, so JupyterLab is told --allow-root")
         command.append("--allow-root")
-    status = subprocess.call(command)  # noqa: S603  (our own words)
-    if status:
-        raise SettingsError(f"JupyterLab ended with status {status}", hint="its own messages above say why")
+    return command
+
+
+def _wait(server: subprocess.Popen[bytes]) -> int:
+    """The server hears Ctrl-C too, and asks whether it is meant; the second one ends it."""
+    while True:
+        try:
+            return server.wait()
+        except KeyboardInterrupt:
+            continue
 
 
 def _copy() -> Path:

@@ -9,10 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
-from nbllm.cli.words import assignments
-from nbllm.errors import UsageError
+from nbllm.cli.words import assignments, show
+from nbllm.errors import ExportError, UsageError
 
-app = typer.Typer(help="Who can be asked, with which key, and whether they answer.", no_args_is_help=True)
+app = typer.Typer(
+    help="Who can be asked, with which key, and whether they answer.", no_args_is_help=True, rich_markup_mode=None
+)
 
 _Id = Annotated[str, typer.Argument(metavar="ID")]
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...")]
@@ -41,13 +43,16 @@ def list_(
 ) -> None:
     """The providers that can be used now."""
     table = _workspace().providers(every=every)
-    typer.echo(json.dumps(table.as_json(), indent=1) if as_json else table.to_text())
+    if as_json:
+        typer.echo(json.dumps(table.as_json(), indent=1))
+    else:
+        show(table.to_text())
 
 
-@app.command()
-def show(id: _Id) -> None:
+@app.command("show")
+def show_(id: _Id) -> None:
     """Everything that is known of one provider, and where each value comes from."""
-    typer.echo(_workspace().overview.describe(id).to_text())
+    show(_workspace().overview.describe(id).to_text())
 
 
 @app.command()
@@ -99,7 +104,7 @@ def _fields(
 @app.command()
 def remove(ids: _Ids) -> None:
     """Remove providers of your own, or your changes to one that came with nbllm."""
-    _say(_workspace().registry.remove(ids))
+    _say(_workspace().registry.remove(ids) or [f"{i}: removed" for i in ids])
 
 
 @app.command()
@@ -124,16 +129,16 @@ def check(
 ) -> int:
     """Test connections; exit status 1 when one fails."""
     if not ids and not every:
-        raise UsageError("providers test: name a provider, or --all")
+        raise UsageError("providers test: name a provider, or --all", hint="for example `nbllm providers test demo`")
     if model and (every or len(ids or ()) != 1):
         raise UsageError("providers test: --model goes with one provider")
     workspace = _workspace()
     if ids and len(ids) == 1 and not every:
         check = workspace.check(ids[0], model=model)
-        typer.echo(str(check))
+        show(str(check))
         return 0 if check.ok else 1
     checks = _with_progress(workspace, None if every else ids)
-    typer.echo(workspace.overview.check_table(checks).to_text())
+    show(workspace.overview.check_table(checks).to_text())
     return 0 if all(c.ok for _, c in checks) else 1
 
 
@@ -157,16 +162,71 @@ def _with_progress(workspace: Any, ids: list[str] | None) -> list[Any]:
 def models(id: _Id, refresh: Annotated[bool, typer.Option("--refresh", help="Ask the provider now.")] = False) -> None:
     """The provider's own listing."""
     workspace = _workspace()
-    typer.echo(workspace.overview.model_table(workspace.models(id, refresh=refresh)).to_text())
+    show(workspace.overview.model_table(workspace.models(id, refresh=refresh)).to_text())
 
 
 @app.command()
 def discover() -> None:
     """Look for model servers on this machine."""
     workspace = _workspace()
-    typer.echo(workspace.overview.found_table(workspace.discover()).to_text())
+    show(workspace.overview.found_table(workspace.discover()).to_text())
+
+
+@app.command()
+def use(ref: Annotated[str, typer.Argument(metavar="PROVIDER/MODEL")]) -> None:
+    """Make a model the default."""
+    show(f"the default model is {_workspace().use(ref).ref}")
+
+
+@app.command()
+def key(
+    id: _Id,
+    store: Annotated[str | None, typer.Option("--store", metavar="keyring|vault", help="Default: keyring.")] = None,
+) -> None:
+    """Ask for a key out of sight (or read it from a pipe), and keep it."""
+    from nbllm.cli.keys import keep  # noqa: PLC0415  (only for this command)
+
+    show(keep(_workspace(), id, store))
+
+
+@app.command()
+def forget(ids: _Ids) -> None:
+    """Remove saved keys."""
+    for provider_id in ids:
+        stores = _workspace().credentials.forget(provider_id)
+        show(f"{provider_id}: " + (f"removed from {', '.join(stores)}" if stores else "no key was saved"))
+
+
+@app.command("export")
+def export(file: Annotated[Path, typer.Argument(metavar="FILE", help="- writes to standard output.")]) -> None:
+    """Write your own providers to a file, without keys."""
+    text = _workspace().registry.export()
+    if str(file) == "-":
+        typer.echo(text, nl=False)
+        return
+    try:
+        file.expanduser().write_text(text, encoding="utf-8")
+    except OSError as exc:
+        raise ExportError(
+            f"cannot write {file}: {exc.strerror or exc}", hint="name a file that can be written"
+        ) from exc
+    show(f"written to {file}, without keys")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would change.")] = False,
+) -> None:
+    """Read providers from a file that `export` wrote."""
+    try:
+        text = file.expanduser().read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        said = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise UsageError(f"cannot read {file}: {said}", hint="`nbllm providers export FILE` writes one") from exc
+    _say(_workspace().registry.import_(text, dry_run=dry_run) or ["nothing changes"])
 
 
 def _say(lines: list[str]) -> None:
     for line in lines:
-        typer.echo(line)
+        show(line)
