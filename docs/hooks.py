@@ -1,0 +1,60 @@
+"""What is made when the site is built: the table of providers, and a check that pages load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from mkdocs.exceptions import PluginError
+
+ROWS = Path(__file__).resolve().parent.parent / "src" / "nbllm" / "providers" / "providers.toml"
+
+_MARK = re.compile(r"<!-- providers: (\w+) -->")
+_LOADED = re.compile(r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*\ssrc=[\"']?(?:https?:)?//[^>]*>", re.I)
+_LINKED = re.compile(r"<link\b[^>]*\shref=[\"']?(?:https?:)?//[^>]*>", re.I)
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Replace `<!-- providers: hosted -->` and its kin by a table of the rows of `providers.toml`."""
+    return _MARK.sub(lambda found: table(found[1]), markdown)
+
+
+def on_post_page(output: str, *, page: Any, **_: Any) -> str:
+    """Fail on a page that would ask another server for anything when it is opened."""
+    found = [*_LOADED.findall(output), *(x for x in _LINKED.findall(output) if "canonical" not in x)]
+    if found:
+        raise PluginError(f"{page.file.src_uri} loads from elsewhere: {found[0][:200]}")
+    return output
+
+
+def table(which: str) -> str:
+    """The rows as a Markdown table: `local` or `hosted`; `count` is their number."""
+    rows = tomllib.loads(ROWS.read_text(encoding="utf-8"))
+    if which == "count":
+        return str(len(rows))
+    lines = [_line(id, row) for id, row in sorted(rows.items()) if bool(row.get("local")) == (which == "local")]
+    return "\n".join(["| id | kind | address | variables for the key | |", "| --- | --- | --- | --- | --- |", *lines])
+
+
+def _line(id: str, row: Mapping[str, Any]) -> str:
+    name = f"[{row['name']}]({row['doc']})" if row.get("doc") else row["name"]
+    env = "<br>".join(f"`{v}`" for v in row.get("env", ())) or "–"
+    return f"| **{id}**<br>{name} | {row.get('kind', 'openai')} | `{row['base_url']}` | {env} | {_said(row)} |"
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    return "; ".join(_remarks(row)).replace("|", "\\|")
+
+
+def _remarks(row: Mapping[str, Any]) -> Iterator[str]:
+    if row.get("status", "live") != "live":
+        yield f"**{row['status']}**"
+    if row.get("key_optional"):
+        yield "key optional"
+    for name, quirk in row.get("quirks", {}).items():
+        yield f"quirk `{name} = {quirk['value']}` ({quirk['date']})"
+    if row.get("note"):
+        yield row["note"]

@@ -1,0 +1,283 @@
+"""What the pages say is true: links lead somewhere, options exist, and what can be run is run."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+import typer
+from jupyter_client.manager import KernelManager, start_new_kernel
+
+from nbllm.cli.app import app
+from nbllm.errors import NbllmError
+from nbllm.notebook.magics import arguments
+from nbllm.notebook.magics import chat as chat_magic
+from nbllm.notebook.magics import config as config_magic
+from nbllm.notebook.magics import providers as provider_magic
+from pages import DOCS, REPO, Block, Page, page, pages, shell_lines
+
+PAGES = pages()
+RUNNABLE = [p for p in PAGES if p.path.parent != REPO and ("how-to" in p.path.parts or p.path.name == "index.md")]
+
+_REMOTE = re.compile(r"[a-z]+:|//|#$")
+
+
+def _ids(found: list[Page]) -> list[str]:
+    return [p.id for p in found]
+
+
+# ---------------------------------------------------------------- links
+
+
+@pytest.mark.parametrize("page_", PAGES, ids=_ids(PAGES))
+def test_every_relative_link_and_anchor_leads_somewhere(page_: Page) -> None:
+    """To a file of the project, and to a heading that is there; pages of the site link only within it."""
+    broken = [f"{page_.id}:{line}: {link}" for line, link in page_.links if not _leads_somewhere(page_, link)]
+    assert not broken, "\n".join(broken)
+
+
+def _leads_somewhere(page_: Page, link: str) -> bool:
+    if _REMOTE.match(link):
+        return True
+    name, _, anchor = unquote(link).partition("#")
+    target = (page_.path.parent / name).resolve() if name else page_.path
+    if not target.exists() or (page_.path.is_relative_to(DOCS) and not target.is_relative_to(DOCS)):
+        return False
+    if not anchor or target.suffix != ".md":
+        return True
+    found = page(target)
+    return anchor in found.anchors or ":::" in found.text  # headings that mkdocstrings makes
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    """A page that no menu leads to is not found."""
+    menu = (REPO / "mkdocs.yml").read_text(encoding="utf-8")
+    missing = [p.id for p in PAGES if p.path.is_relative_to(DOCS) and str(p.path.relative_to(DOCS)) not in menu]
+    assert not missing
+
+
+@pytest.mark.parametrize("page_", PAGES, ids=_ids(PAGES))
+def test_pages_name_no_place_of_their_authors(page_: Page) -> None:
+    """Paths of the machine where they were written help nobody."""
+    assert not re.search(r"(?<![\w.])/(tmp|work|root|home/\w+)/", page_.text)
+
+
+# ---------------------------------------------------------------- options
+
+
+class _Read(Exception):
+    """A line was understood; nothing further is to happen."""
+
+
+@pytest.fixture
+def only_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Magics stop when they have understood their line."""
+    read = arguments.Arguments.read
+
+    def stop(self: arguments.Arguments, words: list[str]) -> None:
+        raise _Read(read(self, words))
+
+    monkeypatch.setattr(arguments.Arguments, "read", stop)
+
+
+def _magic_lines(page_: Page) -> Iterator[tuple[int, str, bool]]:
+    """Every use of a magic: line number, line, and whether it is complete."""
+    for block in page_.blocks:
+        if block.is_cell:
+            for number, line in enumerate(block.text.splitlines(), block.line + 1):
+                if line.startswith("%"):
+                    yield number, line, True
+    for number, code in page_.codes:
+        if re.match(r"%%?(chat|compare|llm_)", code):
+            yield number, code, False
+
+
+@pytest.mark.parametrize("page_", PAGES, ids=_ids(PAGES))
+@pytest.mark.usefixtures("only_read")
+def test_every_magic_and_option_that_a_page_names_exists(page_: Page) -> None:
+    """Each line is read by the magic itself, which goes no further."""
+    if page_.path.name == "architecture.md":
+        pytest.skip("names surfaces that other parts of the project bring")
+    wrong = []
+    for number, line, whole in _magic_lines(page_):
+        try:
+            _read_magic(line if whole else re.sub(r"\[|\]|\.\.\.|…", " ", line).rstrip())
+        except _Read:
+            pass
+        except NbllmError as error:
+            if whole or "the following arguments are required" not in error.message:
+                wrong.append(f"{page_.id}:{number}: {line}\n  {error}")
+    assert not wrong, "\n".join(wrong)
+
+
+_OTHERS = ("%load_ext", "%unload_ext", "%reload_ext", "%xmode", "%env", "%%time", "%%capture", "%history", "%matplotlib")
+
+
+def _read_magic(line: str) -> None:
+    line = line.partition("  #")[0]
+    name, _, rest = line.partition(" ")
+    if name == "%%chat":
+        chat_magic._read(rest, "a question")
+    elif name == "%chat":
+        chat_magic._read(rest, None)
+    elif name == "%llm_config":
+        config_magic.ConfigMagics.llm_config(None, rest)
+    elif name == "%llm_providers":
+        words = arguments.split(rest)
+        if words and words[0] not in provider_magic.VERBS:
+            raise provider_magic.unknown_verb(name, words[0], provider_magic.VERBS)
+        if words[1:]:
+            provider_magic.VERBS[words[0]](words[1:])
+    elif name not in _OTHERS:
+        raise NbllmError(f"there is no magic {name}")
+
+
+@pytest.mark.parametrize("page_", PAGES, ids=_ids(PAGES))
+def test_every_command_and_option_that_a_page_names_exists(page_: Page) -> None:
+    """Each `nbllm ...` is read by the command line's own parser."""
+    wrong = []
+    found = [(b.line, line, True) for b in page_.blocks for line in shell_lines(b)]
+    found += [(number, code, False) for number, code in page_.codes]
+    for number, line, whole in found:
+        for words in re.findall(r"(?:^|&& |\| )nbllm(?: ([^|&>]*))?", line):
+            problem = _command_problem(_words(words), whole=whole)
+            if problem:
+                wrong.append(f"{page_.id}:{number}: {line}\n  {problem}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _words(text: str) -> list[str]:
+    return arguments.split(re.sub(r"(?<!\w)\[|\](?!\w)|\.\.\.|…|  #.*", " ", text))
+
+
+def _command_problem(words: list[str], *, whole: bool) -> str | None:
+    command: Any = typer.main.get_command(app)
+    name = "nbllm"
+    context = None
+    try:
+        while True:
+            context = command.make_context(name, list(words), parent=context)
+            if not hasattr(command, "resolve_command") or not words or words[0].startswith("-"):
+                return None
+            name, command, words = command.resolve_command(context, list(words))
+    except Exception as exc:  # the parser's own classes live in different packages from version to version
+        if type(exc).__name__ in ("Exit", "NoArgsIsHelpError"):
+            return None
+        if type(exc).__name__ == "MissingParameter" and not whole:
+            return None
+        return getattr(exc, "message", None) or repr(exc)
+
+
+# ---------------------------------------------------------------- running
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Without keys, without network, and with a demo that does not make anybody wait."""
+    bad = ("_API_KEY", "_API_KEY_FILE", "_BASE_URL", "_MODELS", "_TOKEN", "_proxy", "_PROXY")
+    kept = {k: v for k, v in os.environ.items() if not k.endswith(bad) and not k.startswith(("NBLLM_", "PYTEST_"))}
+    (folder / "user").mkdir(exist_ok=True)
+    return kept | {
+        "HOME": str(folder / "user"),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "MPLBACKEND": "agg",
+        "NBLLM_DEMO_PACE_S": "0",
+        "NBLLM_HOME": str(folder / "home"),
+        "NBLLM_OFFLINE": "1",
+        "PYTHONPATH": os.pathsep.join([str(REPO / "src"), os.environ.get("PYTHONPATH", "")]),
+    }
+
+
+class Notebook:
+    """One kernel for all pages; each page begins with a clean one, a home and a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._manager: KernelManager
+        self._manager, self._client = start_new_kernel(env=_environment(folder))
+
+    def close(self) -> None:
+        """End the kernel."""
+        self._client.stop_channels()
+        self._manager.shutdown_kernel(now=True)
+
+    def turn_to(self, page_: Page) -> None:
+        """Forget the page before."""
+        here = self._folder / page_.path.stem
+        (here / "work").mkdir(parents=True)
+        self.run(
+            "import os, sys\n"
+            "'nbllm' in sys.modules and get_ipython().run_line_magic('unload_ext', 'nbllm')\n"
+            "get_ipython().run_line_magic('reset', '-f')\n"
+            f"import os; os.chdir({str(here / 'work')!r}); os.environ['NBLLM_HOME'] = {str(here / 'home')!r}; del os\n"
+            "get_ipython().run_line_magic('load_ext', 'nbllm')"
+        )
+
+    def run(self, code: str) -> dict[str, Any] | None:
+        """Run a cell; its `error` output, if it has one."""
+        found: list[dict[str, Any]] = []
+
+        def look(message: dict[str, Any]) -> None:
+            if message["msg_type"] == "error":
+                found.append(message["content"])
+
+        self._client.execute_interactive(code, allow_stdin=False, timeout=60, output_hook=look)
+        return found[0] if found else None
+
+
+@pytest.fixture(scope="session")
+def notebook(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Notebook]:
+    """The kernel."""
+    notebook = Notebook(tmp_path_factory.mktemp("pages"))
+    yield notebook
+    notebook.close()
+
+
+def _cells(page_: Page) -> list[Block]:
+    return [b for b in page_.blocks if b.is_cell and not b.needs_more]
+
+
+_WITH_CELLS = [p for p in RUNNABLE if _cells(p)]
+
+
+@pytest.mark.parametrize("page_", _WITH_CELLS, ids=_ids(_WITH_CELLS))
+def test_the_cells_of_a_page_run_from_top_to_bottom(page_: Page, notebook: Notebook) -> None:
+    """In a kernel, each block as one cell. Those that fail on purpose fail with the error that is named."""
+    notebook.turn_to(page_)
+    wrong = []
+    for block in _cells(page_):
+        error = notebook.run(block.text)
+        got = error["ename"] if error else None
+        if got != block.raises:
+            why = "\n".join(error["traceback"]) if error else "ran through"
+            wrong.append(f"{block.id}: expected {block.raises or 'no error'}, got:\n{why}")
+    assert not wrong, "\n".join(wrong)
+
+
+_TERMINALS = [b for p in RUNNABLE for b in p.blocks if b.language == "console" and b.skip is None]
+
+
+@pytest.mark.parametrize("block", _TERMINALS, ids=[b.id for b in _TERMINALS])
+def test_the_commands_of_a_page_run(block: Block, tmp_path: Path) -> None:
+    """In a shell, in which `nbllm` is the command."""
+    shim = tmp_path / "bin" / "nbllm"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m nbllm "$@"\n')
+    shim.chmod(0o755)
+    environ = _environment(tmp_path)
+    environ["PATH"] = f"{shim.parent}{os.pathsep}{environ['PATH']}"
+    script = "set -e\n" + "\n".join(shell_lines(block))
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, f"{block.id}\n{done.stdout}{done.stderr}"
+
+
+def test_blocks_that_are_left_out_say_why() -> None:
+    """`no-run` without a reason would hide a page that has rotted."""
+    silent = [b.id for p in RUNNABLE for b in p.blocks if b.skip is not None and not b.skip.strip()]
+    assert not silent
