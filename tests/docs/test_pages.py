@@ -117,11 +117,10 @@ def test_every_magic_and_option_that_a_page_names_exists(page_: Page) -> None:
     assert not wrong, "\n".join(wrong)
 
 
-_OTHERS = ("%load_ext", "%unload_ext", "%reload_ext", "%xmode", "%env", "%%time", "%%capture", "%history", "%matplotlib")
+_OTHERS = ("%load_ext", "%unload_ext", "%reload_ext", "%xmode", "%env", "%%time", "%%capture", "%history", "%pip")
 
 
 def _read_magic(line: str) -> None:
-    line = line.partition("  #")[0]
     name, _, rest = line.partition(" ")
     if name == "%%chat":
         chat_magic._read(rest, "a question")
