@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -120,7 +121,7 @@ def _links(tokens: list[Token]) -> Iterator[tuple[int, str]]:
 
 def _anchors(tokens: list[Token]) -> Iterator[str]:
     seen: set[str] = set()
-    for before, token in zip(tokens, tokens[1:], strict=False):
+    for before, token in itertools.pairwise(tokens):
         if before.type != "heading_open":
             continue
         words = "".join(c.content for c in token.children or () if c.type in ("text", "code_inline"))
