@@ -54,14 +54,6 @@ def _live(value: str) -> bool | None:
     return None if value.lower() in ("", "auto") else _switch(value)
 
 
-def _replay(value: str) -> str:
-    if value in ("", "off"):
-        return "off"
-    if value.partition(":")[0] in ("auto", "record", "replay"):
-        return value
-    raise ValueError("takes off, auto, record or replay, and after a colon the recording's path")
-
-
 def _number(low: float, high: float) -> Callable[[str], float]:
     def parse(value: str) -> float:
         number = float(value)
@@ -90,7 +82,6 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("database_url", _text, None, ("NBLLM_DATABASE_URL",), "SQLAlchemy URL of the store"),
         Setting("live", _live, None, ("NBLLM_LIVE",), "stream (1), show once (0), or by front end (auto)"),
         Setting("offline", _switch, False, ("NBLLM_OFFLINE",), "no request leaves this machine"),
-        Setting("replay", _replay, "off", ("NBLLM_REPLAY",), "off, auto, record or replay, :PATH"),
         Setting("debug", _switch, False, ("NBLLM_DEBUG",), "full tracebacks"),
         Setting("attachment_mb", _number(0.001, 500), 20.0, (), "largest attachment, MB (10^6 bytes)"),
         Setting("max_rounds", _whole(1, 100), 8, (), "rounds of tool calls in one answer"),
