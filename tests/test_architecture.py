@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 REPO = Path(__file__).resolve().parent.parent
 HEAVY = ("openai", "httpx2", "pydantic", "sqlalchemy", "keyring", "ipywidgets", "anywidget", "pandas", "alembic",
          "markdown_it", "nh3", "genai_prices", "jsonschema", "cryptography", "typer", "rich")  # fmt: skip
@@ -48,8 +46,6 @@ def test_only_the_notebook_layer_imports_ipython() -> None:
 
 def test_imports_run_downwards() -> None:
     lint_imports = Path(sys.executable).with_name("lint-imports")
-    if not lint_imports.exists():
-        pytest.skip("import-linter comes with the extra `dev`; CI runs it as a step of its own")
     done = subprocess.run([lint_imports], capture_output=True, text=True, cwd=REPO, check=False,
                           env={"PYTHONPATH": str(REPO / "src"), "PATH": str(lint_imports.parent)})  # fmt: skip
     assert done.returncode == 0, done.stdout[-2000:]
