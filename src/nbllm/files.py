@@ -41,6 +41,7 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """
     target = Path(os.path.realpath(path))
     make_private_folder(target.parent)
+    _sweep_once(target.parent)
     data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(prefix=_TEMP_PREFIX, dir=target.parent)  # mkstemp creates with 0600
     try:
@@ -55,10 +56,20 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         raise
 
 
+_swept: set[Path] = set()
+
+
+def _sweep_once(folder: Path) -> None:
+    """The first write of a process into a folder clears what killed processes left there."""
+    if folder not in _swept:
+        _swept.add(folder)
+        sweep_temporaries(folder)
+
+
 def sweep_temporaries(folder: Path) -> int:
     """Remove temporary files of ours that a killed process left more than an hour ago; how many."""
     removed = 0
-    for path in folder.glob(_TEMP_PREFIX + "*"):
+    for path in list(folder.glob(_TEMP_PREFIX + "*")):
         with contextlib.suppress(OSError):
             if time.time() - path.stat().st_mtime > _STALE_AFTER_S:
                 path.unlink()

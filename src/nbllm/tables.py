@@ -61,11 +61,16 @@ class Table:
     def __repr__(self) -> str:
         return self.to_text()
 
+    def shown_rows(self) -> Sequence[Row]:
+        """The rows that text and HTML show; all of them, unless a kind of table says otherwise."""
+        return self.rows
+
     def to_text(self, width: int | None = None) -> str:
         """The table as text, at most `width` columns wide (None: the terminal's, at least 80)."""
-        if not self.rows:
+        rows = self.shown_rows()
+        if not rows:
             return "\n".join(filter(None, (self.title, "(nothing)", self.note)))
-        cells = [[cell_text(r.get(c)) for c in self.shown] for r in self.rows]
+        cells = [[cell_text(r.get(c)) for c in self.shown] for r in rows]
         widths = [max(len(h), *(len(row[i]) for row in cells)) for i, h in enumerate(self.shown)]
         _shrink(widths, width or max(80, shutil.get_terminal_size((120, 24)).columns))
         lines = [_line(self.shown, widths), _line(["-" * w for w in widths], widths)]
@@ -77,9 +82,9 @@ class Table:
         head = "".join(f"<th scope='col' style='text-align:left'>{escape(c)}</th>" for c in self.shown)
         body = "".join(
             "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell_text(r.get(c)))}</td>" for c in self.shown)
-            + "</tr>" for r in self.rows
+            + "</tr>" for r in self.shown_rows()
         )  # fmt: skip
-        note = f"<p>{escape(self.note, 1000)}</p>" if self.note else ""
+        note = "".join(f"<p>{escape(line, 1000)}</p>" for line in (self.note or "").splitlines())
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
 

@@ -227,6 +227,11 @@ class Workspace:
         lost = store.take_warning() if store is not None else None
         return [*self.credentials.notices(), *filter(None, [lost])]
 
+    def store_warning(self) -> str | None:
+        """Why conversations are not kept on the disk, in one line; None when they are, or none was opened yet."""
+        store = self.__dict__.get("store")
+        return None if store is None else store.warning
+
     # ------------------------------------------------------------ wiring
 
     async def _serve(self, endpoint: Endpoint) -> Endpoint:

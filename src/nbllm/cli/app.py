@@ -12,7 +12,7 @@ import typer
 
 from nbllm.cli import config as config_commands
 from nbllm.cli import providers as provider_commands
-from nbllm.cli.words import assignments, read_text, show
+from nbllm.cli.words import assignments, read_text, show, warn
 
 app = typer.Typer(
     name="nbllm",
@@ -96,7 +96,11 @@ def chat(
     if dry_run:
         show_dry_run(current().dry_run(question, options), as_json=as_json)
         return
-    Terminal(current().ask(question, options), stream=not no_stream, as_json=as_json).complete()
+    try:
+        Terminal(current().ask(question, options), stream=not no_stream, as_json=as_json).complete()
+    finally:
+        if warning := current().store_warning():
+            warn(f"warning: {warning}")
 
 
 @app.command()

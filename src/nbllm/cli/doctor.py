@@ -15,8 +15,10 @@ from urllib.parse import urlsplit
 
 from nbllm import __version__
 from nbllm.credentials.keyring_store import keyring_store
-from nbllm.errors import NbllmError
+from nbllm.credentials.redaction import redact
+from nbllm.errors import NbllmError, SettingsError
 from nbllm.foreign import one_line
+from nbllm.settings import SETTINGS
 from nbllm.workspace import Workspace, current
 
 Level = Literal["ok", "warning", "error"]
@@ -42,8 +44,8 @@ class Finding:
 
     def to_text(self) -> str:
         """For people."""
-        line = f"{self.level:8}{self.topic:12}{one_line(self.says, 400)}"
-        return f"{line}\n{'':20}-> {one_line(self.advice, 400)}" if self.advice else line
+        line = f"{self.level:9}{self.topic:12}{one_line(self.says, 400)}"
+        return f"{line}\n{'':21}-> {one_line(self.advice, 400)}" if self.advice else line
 
 
 def examine(workspace: Workspace | None = None) -> list[Finding]:
@@ -57,9 +59,13 @@ def examine(workspace: Workspace | None = None) -> list[Finding]:
         try:
             findings += look(workspace)
         except NbllmError as exc:
-            findings.append(Finding("error", look.__name__.strip("_"), exc.message, exc.hint))
+            # A broken file fails several looks; it is one problem.
+            if exc.message not in (f.says for f in findings):
+                findings.append(Finding("error", look.__name__.strip("_"), exc.message, exc.hint))
         except Exception as exc:  # noqa: BLE001  (one look that fails must not hide the others)
-            findings.append(Finding("error", look.__name__.strip("_"), f"{type(exc).__name__}: {exc}", "report this"))
+            findings.append(
+                Finding("error", look.__name__.strip("_"), redact(f"{type(exc).__name__}: {exc}"), "report this")
+            )
     return findings
 
 
@@ -99,18 +105,25 @@ def _folder(topic: str, folder: Path) -> Finding:
 
 def _settings(workspace: Workspace) -> Iterator[Finding]:
     workspace.config.read()
-    changed = [v for v in workspace.settings.all() if v.source != "default"]
-    said = ", ".join(f"{v.name} = {_harmless(v.value)} ({v.source})" for v in changed)
-    yield Finding("ok", "settings", said or "all at their defaults")
+    changed = []
+    for name in SETTINGS:
+        try:
+            value = workspace.settings.lookup(name)
+        except SettingsError as exc:
+            yield Finding("error", "settings", exc.message, exc.hint)
+            continue
+        if value.source != "default":
+            changed.append(f"{name} = {_harmless(value.value)} ({value.source})")
+    yield Finding("ok", "settings", ", ".join(changed) or "all at their defaults")
 
 
 def _harmless(value: Any) -> str:
     """A database URL may hold a password."""
     text = str(value)
-    if "://" in text and "@" in text:
+    if "://" in text and ("@" in text or "?" in text):
         parts = urlsplit(text)
-        return f"{parts.scheme}://...@{parts.hostname}{parts.path}"
-    return text
+        return f"{parts.scheme}://{'...@' if '@' in text else ''}{parts.hostname or ''}{parts.path}"
+    return redact(text)
 
 
 def _store(workspace: Workspace) -> Iterator[Finding]:
@@ -133,8 +146,6 @@ def _keys(workspace: Workspace) -> Iterator[Finding]:
 
 def _network(workspace: Workspace) -> Iterator[Finding]:
     environ: Mapping[str, str] = workspace.settings.environ
-    if workspace.settings["offline"]:
-        yield Finding("warning", "network", "NBLLM_OFFLINE is set", "unset it to reach providers elsewhere")
     proxies = [n for n in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY") if environ.get(n) or environ.get(n.lower())]
     yield Finding("ok", "proxy", ", ".join(proxies) or "none set")
     for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE"):
@@ -143,11 +154,15 @@ def _network(workspace: Workspace) -> Iterator[Finding]:
             yield Finding("error", "tls", f"{name} names {value}, which is not there", f"correct or unset {name}")
         elif value:
             yield Finding("ok", "tls", f"{name} = {value}")
+    if workspace.settings["offline"]:
+        yield Finding("warning", "network", "no request leaves this machine", "unset NBLLM_OFFLINE to reach providers")
 
 
 def _providers(workspace: Workspace) -> Iterator[Finding]:
     table = workspace.providers()
-    names = ", ".join(row["id"] for row in table)
-    yield Finding("ok", "providers", f"{len(table)} can be used: {names}")
+    shown = [row["id"] for row in table.shown_rows()]
+    rest = len(table) - len(shown)
+    servers = f"; {rest} kinds of server on this machine, when they run" if rest else ""
+    yield Finding("ok", "providers", f"{len(shown)} can be used: {', '.join(shown)}{servers}")
     for problem in workspace.registry.problems():
         yield Finding("warning", "providers", problem, "correct that row, or remove it")

@@ -16,7 +16,7 @@ from typing import Any
 from nbllm.adapters.base import Endpoint
 from nbllm.connection.check import Target, check, check_many
 from nbllm.connection.discover import Found, discover
-from nbllm.connection.history import LastCheck, LastChecks
+from nbllm.connection.history import LastChecks
 from nbllm.connection.listing import CachedListing, Listings, with_added
 from nbllm.connection.result import ConnectionCheck
 from nbllm.credentials import Credentials, Secret
@@ -24,7 +24,7 @@ from nbllm.errors import RegistryError
 from nbllm.providers.registry import Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import Paths, Settings
-from nbllm.tables import Table
+from nbllm.tables import Row, Table
 from nbllm.transport.http import Http
 
 COLUMNS = ("id", "name", "kind", "base_url", "status", "enabled", "env", "key", "key_name", "model_count",
@@ -32,13 +32,25 @@ COLUMNS = ("id", "name", "kind", "base_url", "status", "enabled", "env", "key", 
 
 
 class ProviderTable(Table):
-    """Providers, one a row."""
+    """Providers, one a row, with the fixed columns.
+
+    Shown to a person, servers of this machine that were never heard of are one sentence below the table: a newcomer
+    has none of them, and should see what answers. They are among the rows all the same.
+    """
 
     columns = ("id", "name", "kind", "key", "models", "checked", "base_url")
+
+    def __init__(self, rows: Sequence[Row], *, silent: Collection[str] = (), note: str | None = None) -> None:
+        super().__init__(rows, columns=self.columns, note=note)
+        self._silent = frozenset(silent)
 
     def as_json(self) -> list[dict[str, Any]]:
         """The rows with the fixed columns, for programs."""
         return [{c: row[c] for c in COLUMNS} for row in self.rows]
+
+    def shown_rows(self) -> list[dict[str, Any]]:
+        """The rows as a person reads them."""
+        return [_for_people(row) for row in self.rows if row["id"] not in self._silent]
 
 
 class Overview:
@@ -84,9 +96,19 @@ class Overview:
         """The providers that can be used now and the user's own; `every` adds the rest."""
         rows = self._registry.all()
         shown = [p for p in rows if every or self.is_usable(p) or self._registry.is_own(p.id)]
-        left_out = len(rows) - len(shown)
-        note = f"{left_out} more are known and lack a key: `%llm_providers list --all`" if left_out else None
-        return ProviderTable([self._row(p) for p in shown], note=note)
+        table = [self._row(p) for p in shown]
+        silent = [] if every else [p for p, row in zip(shown, table, strict=True) if self._is_silent(p, row)]
+        note = _note(silent, sum(self._lacks_key(p) for p in rows if p not in shown))
+        return ProviderTable(table, silent=[p.id for p in silent], note=note)
+
+    def _is_silent(self, provider: ProviderConfig, row: Row) -> bool:
+        """A server that could run on this machine, and of which there is no sign that it does."""
+        if not provider.local or self._registry.sources(provider.id).get("base_url") != "bundled":
+            return False  # an address that the user gave is a sign
+        return not (row["model_count"] or (row["last_check"] and row["last_check"]["ok"]))
+
+    def _lacks_key(self, provider: ProviderConfig) -> bool:
+        return provider.enabled and provider.status in ("live", "unverified") and provider.kind != "url"
 
     def _row(self, provider: ProviderConfig) -> dict[str, Any]:
         last = self._checks.last(provider)
@@ -107,8 +129,6 @@ class Overview:
             "model_count": count,
             "models_age_s": None if age is None else round(age),
             "last_check": None if last is None else asdict(last),
-            "models": None if count is None else f"{count} ({_ago(age)})" if age is not None else str(count),
-            "checked": _checked(last),
         }
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
@@ -250,10 +270,47 @@ class Overview:
         return f"%%chat {found.id}/{found.models[0]}" if found.models else f"%llm_providers models {found.id}"
 
 
-def _checked(last: LastCheck | None) -> str | None:
+def _for_people(row: Row) -> dict[str, Any]:
+    count, age = row["model_count"], row["models_age_s"]
+    return {
+        **row,
+        "key": _key_text(row),
+        "models": None if count is None else f"{count} ({_ago(age)})" if age is not None else str(count),
+        "checked": _state(row),
+    }
+
+
+def _key_text(row: Row) -> str:
+    """Where the key comes from; where there is none, the variable that would bring it."""
+    if row["key"] == "none":
+        return f"needs {row['env'][0]}" if row["env"] else "none"
+    if row["key"] == "not-needed":
+        return "not needed"
+    return f"{row['key']} ({row['key_name']})" if row["key_name"] else str(row["key"])
+
+
+def _state(row: Row) -> str | None:
+    if not row["enabled"]:
+        return "disabled"
+    if row["status"] in ("retired", "unsupported"):
+        return str(row["status"])
+    last = row["last_check"]
     if last is None:
         return None
-    return "ok" if last.ok else f"failed at {last.stage}"
+    return "ok" if last["ok"] else f"failed at {last['stage']}"
+
+
+def _note(silent: Sequence[ProviderConfig], lacking: int) -> str | None:
+    parts = []
+    if silent:
+        names = ", ".join(p.title for p in silent)
+        parts.append(f"On this machine, when they run: {names}. `%llm_providers discover` looks for them.")
+    if lacking:
+        parts.append(
+            f"{lacking} more are known and lack a key: `%llm_providers list --all` names them, "
+            "`%llm_providers key ID` takes a key."
+        )
+    return "\n".join(parts) or None
 
 
 def _ago(seconds: float | None) -> str:
