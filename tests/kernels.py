@@ -201,5 +201,5 @@ def peer(url: str, **fields: str) -> str:
     extra = "".join(f", {k}={v!r}" for k, v in {"auth": "none", **fields}.items())
     return (
         "%load_ext nbllm\nimport nbllm\n"
-        f"_ = nbllm.workspace().registry.set_session('peer', base_url={url!r}, kind='openai'{extra})"
+        f"row = nbllm.workspace().registry.set_session('peer', base_url={url!r}, kind='openai'{extra})"
     )

@@ -44,6 +44,8 @@ class Asked:
             with self.run as run:
                 for delta in run.deltas(on_tick=self._tick):
                     self._answer.add(delta)
+            assert run.reply is not None
+            self._answer.finish(run.reply)  # in here: an interrupt while a long answer is drawn must not cut it
         except KeyboardInterrupt as stop:
             self._keep()
             stop._render_traceback_ = lambda: ["KeyboardInterrupt: the answer was stopped; what arrived is kept"]  # type: ignore[attr-defined]
@@ -51,8 +53,6 @@ class Asked:
         except BaseException:
             self._keep()
             raise
-        assert run.reply is not None
-        self._answer.finish(run.reply)
         return run.reply
 
     def _tick(self) -> None:

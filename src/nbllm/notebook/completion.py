@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
+from IPython.core.getipython import get_ipython
 
 from nbllm.notebook.magics import chat, config, providers
+from nbllm.notebook.session import workspace
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from nbllm.workspace import Workspace
 
-_MAGIC = re.compile(r"^\s*%{1,2}(chat|llm_providers|llm_config)\s(.*)$", re.DOTALL)
-_MODEL_OPTIONS = ("-m", "--model")
-_CONVERSATION_OPTIONS = ("-c", "--conversation")
-_TAKES_PROVIDER = ("show", "edit", "remove", "enable", "disable", "test", "models", "key", "forget")
+_MAGIC = re.compile(r"^\s*(?:[\w, ]+=\s*)?%{1,2}(chat|llm_providers|llm_config)\s(.*)$", re.DOTALL)
+_PROVIDER_VERBS = ("show", "edit", "remove", "enable", "disable", "test", "models", "key", "forget")
 
 
 @context_matcher(identifier="nbllm")
@@ -29,63 +29,93 @@ def matcher(context: CompletionContext) -> dict[str, Any]:
     if found is None or context.cursor_line > 0:
         return {"completions": [], "suppress": False}
     magic, typed = found.groups()
-    words = typed.split(" ")
-    token = words[-1]
-    names = [n for n in _candidates(magic, words) if n.startswith(token)]
+    *before, token = typed.split(" ")
+    names = [n for n in _candidates(magic, [w for w in before if w], token) if n.startswith(token)]
     # IPython may see only the end of a reference such as `openai/gpt` as the token.
     cut = len(token) - len(context.token) if token.endswith(context.token) else 0
     completions = [SimpleCompletion(n[cut:], type="nbllm") for n in names]
     return {"completions": completions, "suppress": bool(completions)}
 
 
-def _candidates(magic: str, words: list[str]) -> Iterable[str]:
-    before = [w for w in words[:-1] if w]
+def _candidates(magic: str, before: Sequence[str], token: str) -> Iterable[str]:
     if magic == "chat":
-        return _for_chat(before, words[-1])
-    if magic == "llm_config":
-        return _for_config(before)
-    return _for_providers(before)
+        return _for_chat(before, token)
+    return _for_config(before, token) if magic == "llm_config" else _for_providers(before, token)
 
 
-def _for_chat(before: list[str], token: str) -> Iterable[str]:
+# ---------------------------------------------------------------- a magic each
+
+
+def _for_chat(before: Sequence[str], token: str) -> Iterable[str]:
     last = before[-1] if before else ""
-    if last in _MODEL_OPTIONS:
-        return _known(_models)
-    if last in _CONVERSATION_OPTIONS:
-        return _known(lambda w: w.conversations.names())
-    if last == "--preset":
-        return _known(lambda w: list(w.presets()))
+    if last in _VALUES:
+        return _VALUES[last]()
     if token.startswith("-"):
         return chat.option_names()
-    return _known(_models) if not before else ()
+    return () if before else _models()
 
 
-def _for_config(before: list[str]) -> Iterable[str]:
+def _for_config(before: Sequence[str], token: str) -> Iterable[str]:
     if not before:
         from nbllm.settings import SETTINGS  # noqa: PLC0415
 
         return [*SETTINGS, *config.VERBS]
-    return _known(lambda w: list(w.presets())) if before == ["preset"] else ()
+    if token.startswith("-"):
+        return config.parser(before[0]).option_names()
+    return _presets() if before == ["preset"] else ()
 
 
-def _for_providers(before: list[str]) -> Iterable[str]:
+def _for_providers(before: Sequence[str], token: str) -> Iterable[str]:
     if not before:
         return list(providers.VERBS)
-    if before[0] in _TAKES_PROVIDER:
+    verb = before[0]
+    if before[-1] == "--store":
+        return providers.STORES
+    if token.startswith("-") and verb in providers.VERBS:
+        return providers.parser(verb).option_names()
+    if verb in _PROVIDER_VERBS and not before[-1].startswith("--"):
         return _known(lambda w: w.registry.ids())
-    return _known(_models) if before[0] == "use" else ()
+    return _models() if verb == "use" else ()
 
 
-def _models(workspace: Workspace) -> list[str]:
-    return [*workspace.overview.known_refs(), *workspace.registry.aliases()]
+# ---------------------------------------------------------------- what is known
+
+
+def _models() -> Iterable[str]:
+    return _known(lambda w: [*w.overview.known_refs(), *w.registry.aliases()])
+
+
+def _presets() -> Iterable[str]:
+    return _known(lambda w: list(w.presets()))
+
+
+def _conversations() -> Iterable[str]:
+    return _known(lambda w: w.conversations.names())
+
+
+def _variables() -> Iterable[str]:
+    return [name for name in get_ipython().user_ns if not name.startswith("_")]
+
+
+_VALUES: Mapping[str, Callable[[], Iterable[str]]] = {
+    "-m": _models,
+    "--model": _models,
+    "-c": _conversations,
+    "--conversation": _conversations,
+    "--preset": _presets,
+    "-a": _variables,
+    "--attach": _variables,
+    "--tool": _variables,
+    "--schema": _variables,
+    "-o": _variables,
+    "--out": _variables,
+}
 
 
 def _known(ask: Callable[[Workspace], Iterable[str]]) -> Iterable[str]:
-    from nbllm.notebook.session import workspace  # noqa: PLC0415
-
     try:
         return list(ask(workspace()))
-    except Exception as exc:  # noqa: BLE001  (a Tab never fails; what it hit is kept for `doctor` and for tests)
+    except Exception as exc:  # noqa: BLE001  (a Tab never fails; what it hit is kept for those who look into it)
         sys.modules[__name__].__dict__["last_problem"] = f"{type(exc).__name__}: {exc}"
         return ()
 

@@ -39,6 +39,10 @@ class Arguments(argparse.ArgumentParser):
         """The usage on one line, without its label."""
         return " ".join(self.format_usage().split()).removeprefix("usage: ")
 
+    def option_names(self) -> list[str]:
+        """The options, short and long."""
+        return [o for a in self._actions for o in a.option_strings]
+
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse words.
 
@@ -76,8 +80,7 @@ class Arguments(argparse.ArgumentParser):
         flags = [w.partition("=")[0] for w in rest if w.startswith("-")]
         if not flags:
             self.error(f"{len(rest)} word{'s' if len(rest) > 1 else ''} too many; values with spaces are quoted")
-        known = [o for a in self._actions for o in a.option_strings]
-        close = difflib.get_close_matches(flags[0], known, n=2, cutoff=0.7)
+        close = difflib.get_close_matches(flags[0], self.option_names(), n=2, cutoff=0.7)
         meant = f"did you mean {' or '.join(close)}? " if close else ""
         raise UsageError(f"{self.prog}: there is no option {flags[0]}", hint=meant + self._usage_hint())
 

@@ -169,4 +169,4 @@ def _with_help(parser: Arguments) -> Arguments:
 
 def option_names() -> Sequence[str]:
     """The options of the magic, for completion and for the test of the reference page."""
-    return [o for a in _with_help(_parser("%%chat", with_model=True))._actions for o in a.option_strings]
+    return _with_help(_parser("%%chat", with_model=True)).option_names()

@@ -30,16 +30,21 @@ class ConfigMagics(Magics):
             return VERBS[words[0]](words[1:]) if words and words[0] in VERBS else _settings(words)
 
 
-def _parser(verb: str = "") -> Arguments:
-    return Arguments(f"%llm_config {verb}".strip())
+def parser(verb: str = "") -> Arguments:
+    """What a verb takes, or the magic without one."""
+    found = Arguments(f"%llm_config {verb if verb in VERBS else ''}".strip())
+    if verb == "preset":
+        found.add_argument("name", nargs="?", metavar="NAME")
+        found.add_argument("-p", "--param", type=assignment, action="append", metavar="KEY=VALUE")
+    elif verb not in VERBS:
+        found.add_argument("name", nargs="?", metavar="NAME")
+        found.add_argument("value", nargs="?", metavar="VALUE")
+        found.add_argument("--session", action="store_true", help="hold for this kernel only")
+    return found
 
 
 def _settings(words: list[str]) -> Any:
-    parser = _parser()
-    parser.add_argument("name", nargs="?", metavar="NAME")
-    parser.add_argument("value", nargs="?", metavar="VALUE")
-    parser.add_argument("--session", action="store_true", help="hold for this kernel only")
-    asked = parser.read(words)
+    asked = parser().read(words)
     settings = workspace().settings
     if asked.name is None:
         return Table(rows_of(settings.all()), columns=("name", "value", "source", "doc"))
@@ -50,20 +55,17 @@ def _settings(words: list[str]) -> Any:
 
 
 def _history(words: list[str]) -> Any:
-    _parser("history").read(words)
+    parser("history").read(words)
     return Table(rows_of(workspace().config.history()), columns=("when", "what"), title="config.toml, newest first")
 
 
 def _undo(words: list[str]) -> Any:
-    _parser("undo").read(words)
+    parser("undo").read(words)
     return Sentences([f"undone: {workspace().config.undo().what}"])
 
 
 def _preset(words: list[str]) -> Any:
-    parser = _parser("preset")
-    parser.add_argument("name", nargs="?", metavar="NAME")
-    parser.add_argument("-p", "--param", type=assignment, action="append", metavar="KEY=VALUE")
-    asked = parser.read(words)
+    asked = parser("preset").read(words)
     if asked.name is None and asked.param:
         raise UsageError("%llm_config preset: the preset needs a name", hint="%llm_config preset NAME -p k=v")
     if asked.name is not None:

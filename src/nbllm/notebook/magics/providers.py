@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import getpass
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +20,6 @@ from nbllm.tables import Sentences
 
 if TYPE_CHECKING:
     from nbllm.credentials import Secret
-
-
-def _parser(verb: str) -> Arguments:
-    return Arguments(f"%llm_providers {verb}".strip())
 
 
 @magics_class
@@ -41,7 +39,7 @@ class ProviderMagics(Magics):
                 return workspace().providers()
             if words[0] not in VERBS:
                 raise _unknown_verb(words)
-            return VERBS[words[0]](words[1:])
+            return VERBS[words[0]].run(parser(words[0]).read(words[1:]))
 
 
 def _unknown_verb(words: Sequence[str]) -> UsageError:
@@ -51,31 +49,59 @@ def _unknown_verb(words: Sequence[str]) -> UsageError:
     return UsageError("%llm_providers: there is no such verb", hint=f"{hint}verbs: {', '.join(VERBS)}")
 
 
-def _list(words: Sequence[str]) -> Any:
-    parser = _parser("list")
+def parser(verb: str) -> Arguments:
+    """What a verb takes."""
+    found = Arguments(f"%llm_providers {verb}")
+    VERBS[verb].arguments(found)
+    return found
+
+
+# ---------------------------------------------------------------- looking
+
+
+def _list(asked: argparse.Namespace) -> Any:
+    return workspace().providers(every=asked.all)
+
+
+def _list_arguments(parser: Arguments) -> None:
     parser.add_argument("--all", action="store_true", help="also those that cannot be used now")
-    return workspace().providers(every=parser.read(words).all)
 
 
-def _show(words: Sequence[str]) -> Any:
-    return workspace().overview.describe(_one_id("show", words))
+def _show(asked: argparse.Namespace) -> Any:
+    return workspace().overview.describe(asked.id)
 
 
-def _add_options(parser: Arguments) -> None:
+def _one_id(parser: Arguments) -> None:
     parser.add_argument("id", metavar="ID")
-    parser.add_argument("--base-url", metavar="URL")
-    parser.add_argument("--kind", metavar="KIND")
-    parser.add_argument("--name", metavar="NAME")
-    parser.add_argument("--env", action="append", metavar="VAR")
-    parser.add_argument("--header", type=assignment, action="append", metavar="K=V")
-    parser.add_argument("--param", type=assignment, action="append", metavar="k=v")
-    parser.add_argument("--model", action="append", metavar="M")
-    parser.add_argument("--gguf", metavar="PATH")
-    parser.add_argument("--auth", metavar="SCHEME", help="how the key is sent")
-    parser.add_argument("--confirm-http", action="store_true", help="agree to plain http beyond this machine")
 
 
-def _fields(asked: Any) -> dict[str, Any]:
+def _ids(parser: Arguments) -> None:
+    parser.add_argument("ids", nargs="+", metavar="ID")
+
+
+def _nothing(parser: Arguments) -> None:
+    pass
+
+
+# ---------------------------------------------------------------- changing
+
+
+def _row_arguments(parser: Arguments) -> None:
+    add = parser.add_argument
+    add("id", metavar="ID")
+    add("--base-url", metavar="URL", help="address; openai and gemini with the version path")
+    add("--kind", metavar="KIND", help="wire format; default: openai")
+    add("--name", metavar="NAME", help="name for people")
+    add("--env", action="append", metavar="VAR", help="variable that may hold the key; repeatable")
+    add("--header", type=assignment, action="append", metavar="K=V", help="header of every request; repeatable")
+    add("--param", type=assignment, action="append", metavar="k=v", help="parameter of every chat; repeatable")
+    add("--model", action="append", metavar="M", help="a model that the listing lacks; repeatable")
+    add("--gguf", metavar="PATH", help="a model file to serve on this machine")
+    add("--auth", metavar="SCHEME", help="how the key is sent: a scheme or a header template with {key}")
+    add("--confirm-http", action="store_true", help="agree to plain http beyond this machine")
+
+
+def _fields(asked: argparse.Namespace) -> dict[str, Any]:
     fields = {
         "base_url": asked.base_url,
         "kind": asked.kind,
@@ -91,53 +117,52 @@ def _fields(asked: Any) -> dict[str, Any]:
     return {k: v for k, v in fields.items() if v is not None}
 
 
-def _add(words: Sequence[str]) -> Any:
-    parser = _parser("add")
-    _add_options(parser)
-    asked = parser.read(words)
+def _add(asked: argparse.Namespace) -> Any:
     if not asked.base_url and not asked.gguf:
         raise UsageError("%llm_providers add: where is it?", hint="give --base-url URL or --gguf PATH")
     return Sentences(workspace().overview.add(asked.id, _fields(asked)))
 
 
-def _edit(words: Sequence[str]) -> Any:
-    parser = _parser("edit")
-    _add_options(parser)
-    asked = parser.read(words)
+def _edit(asked: argparse.Namespace) -> Any:
     fields = _fields(asked)
     if not fields:
-        raise UsageError("%llm_providers edit: nothing to change was given", hint=f"usage: {parser.usage_line()}")
+        raise UsageError("%llm_providers edit: nothing to change was given", hint="for example --base-url URL")
     return Sentences(workspace().overview.edit(asked.id, fields))
 
 
-def _remove(words: Sequence[str]) -> Any:
-    return Sentences(workspace().registry.remove(_ids("remove", words)) or ["removed"])
+def _remove(asked: argparse.Namespace) -> Any:
+    return Sentences(workspace().registry.remove(asked.ids) or ["removed"])
 
 
-def _enable(words: Sequence[str]) -> Any:
-    ids = _ids("enable", words)
-    workspace().registry.set_enabled(ids, True)
-    return Sentences([f"{i}: enabled" for i in ids])
+def _enable(asked: argparse.Namespace) -> Any:
+    workspace().registry.set_enabled(asked.ids, True)
+    return Sentences([f"{i}: enabled" for i in asked.ids])
 
 
-def _disable(words: Sequence[str]) -> Any:
-    ids = _ids("disable", words)
-    workspace().registry.set_enabled(ids, False)
-    return Sentences([f"{i}: disabled" for i in ids])
+def _disable(asked: argparse.Namespace) -> Any:
+    workspace().registry.set_enabled(asked.ids, False)
+    return Sentences([f"{i}: disabled" for i in asked.ids])
 
 
-def _test(words: Sequence[str]) -> Any:
-    parser = _parser("test")
-    parser.add_argument("ids", nargs="*", metavar="ID")
-    parser.add_argument("--model", metavar="M")
-    parser.add_argument("--all", action="store_true", help="all that can be used now")
-    asked = parser.read(words)
+def _use(asked: argparse.Namespace) -> Any:
+    used = workspace().use(asked.ref)
+    return Sentences([f"the default model is {used.ref}"])
+
+
+def _use_arguments(parser: Arguments) -> None:
+    parser.add_argument("ref", metavar="PROVIDER/MODEL")
+
+
+# ---------------------------------------------------------------- asking them
+
+
+def _test(asked: argparse.Namespace) -> Any:
     if not asked.ids and not asked.all:
-        raise UsageError("%llm_providers test: name a provider, or --all", hint=f"usage: {parser.usage_line()}")
+        raise UsageError("%llm_providers test: name a provider, or --all", hint="for example %llm_providers test demo")
     if len(asked.ids) == 1 and not asked.all:
         return workspace().check(asked.ids[0], model=asked.model)
     if asked.model:
-        raise UsageError("%llm_providers test: --model goes with one provider")
+        raise UsageError("%llm_providers test: --model goes with one provider", hint="test the others without it")
     ids = workspace().overview.usable_ids() if asked.all else asked.ids
     checks = []
     with Progress("tested", len(set(ids))) as progress:
@@ -147,28 +172,31 @@ def _test(words: Sequence[str]) -> Any:
     return workspace().overview.check_table(checks)
 
 
-def _models(words: Sequence[str]) -> Any:
-    parser = _parser("models")
-    parser.add_argument("id", metavar="ID")
-    parser.add_argument("--refresh", action="store_true")
-    asked = parser.read(words)
+def _test_arguments(parser: Arguments) -> None:
+    parser.add_argument("ids", nargs="*", metavar="ID")
+    parser.add_argument("--model", metavar="M", help="with a real chat of one token")
+    parser.add_argument("--all", action="store_true", help="all that can be used now")
+
+
+def _models(asked: argparse.Namespace) -> Any:
     return workspace().overview.model_table(workspace().models(asked.id, refresh=asked.refresh))
 
 
-def _use(words: Sequence[str]) -> Any:
-    parser = _parser("use")
-    parser.add_argument("ref", metavar="PROVIDER/MODEL")
-    used = workspace().use(parser.read(words).ref)
-    return Sentences([f"the default model is {used.ref}"])
+def _models_arguments(parser: Arguments) -> None:
+    _one_id(parser)
+    parser.add_argument("--refresh", action="store_true", help="ask the provider now")
 
 
-def _key(words: Sequence[str]) -> Any:
-    if len(words) > 1 and not words[1].startswith("-"):
+def _discover(asked: argparse.Namespace) -> Any:
+    return workspace().overview.found_table(workspace().discover())
+
+
+# ---------------------------------------------------------------- keys
+
+
+def _key(asked: argparse.Namespace) -> Any:
+    if asked.typed:
         raise key_was_typed()  # whatever stands there was meant as one, of whatever shape
-    parser = _parser("key")
-    parser.add_argument("id", metavar="ID")
-    parser.add_argument("--store", choices=("keyring", "vault", "session"), metavar="keyring|vault|session")
-    asked = parser.read(words)
     provider = workspace().registry.get(asked.id)
     if asked.store == "vault":
         _open_vault()
@@ -176,6 +204,15 @@ def _key(words: Sequence[str]) -> Any:
     if isinstance(secret, CredentialError):
         raise CredentialError(f"{asked.id}: {secret.message}; nothing was saved", hint=secret.hint, provider=asked.id)
     return Sentences([workspace().save_key(asked.id, secret, store=asked.store).sentence])
+
+
+STORES = ("keyring", "vault", "session")
+
+
+def _key_arguments(parser: Arguments) -> None:
+    _one_id(parser)
+    parser.add_argument("typed", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--store", choices=STORES, metavar="|".join(STORES), help="where to keep it")
 
 
 def _ask_key(question: str) -> Secret | CredentialError:
@@ -213,23 +250,19 @@ def _ask_hidden(question: str) -> str:
     )
 
 
-def _forget(words: Sequence[str]) -> Any:
+def _forget(asked: argparse.Namespace) -> Any:
     lines = []
-    for provider_id in _ids("forget", words):
+    for provider_id in asked.ids:
         stores = workspace().credentials.forget(provider_id)
         lines.append(f"{provider_id}: " + (f"removed from {', '.join(stores)}" if stores else "no key was saved"))
     return Sentences(lines)
 
 
-def _discover(words: Sequence[str]) -> Any:
-    _parser("discover").read(words)
-    return workspace().overview.found_table(workspace().discover())
+# ---------------------------------------------------------------- files
 
 
-def _export(words: Sequence[str]) -> Any:
-    parser = _parser("export")
-    parser.add_argument("file", metavar="FILE")
-    path = Path(parser.read(words).file).expanduser()
+def _export(asked: argparse.Namespace) -> Any:
+    path = Path(asked.file).expanduser()
     try:
         path.write_text(workspace().registry.export(), encoding="utf-8")
     except OSError as exc:
@@ -237,11 +270,11 @@ def _export(words: Sequence[str]) -> Any:
     return Sentences([f"written to {path}, without keys"])
 
 
-def _import(words: Sequence[str]) -> Any:
-    parser = _parser("import")
+def _export_arguments(parser: Arguments) -> None:
     parser.add_argument("file", metavar="FILE")
-    parser.add_argument("--dry-run", action="store_true")
-    asked = parser.read(words)
+
+
+def _import(asked: argparse.Namespace) -> Any:
     path = Path(asked.file).expanduser()
     try:
         text = path.read_text(encoding="utf-8")
@@ -252,34 +285,33 @@ def _import(words: Sequence[str]) -> Any:
     return Sentences(workspace().registry.import_(text, dry_run=asked.dry_run) or ["nothing changes"])
 
 
-def _one_id(verb: str, words: Sequence[str]) -> str:
-    parser = _parser(verb)
-    parser.add_argument("id", metavar="ID")
-    found: str = parser.read(words).id
-    return found
+def _import_arguments(parser: Arguments) -> None:
+    _export_arguments(parser)
+    parser.add_argument("--dry-run", action="store_true", help="say what would change")
 
 
-def _ids(verb: str, words: Sequence[str]) -> list[str]:
-    parser = _parser(verb)
-    parser.add_argument("ids", nargs="+", metavar="ID")
-    found: list[str] = parser.read(words).ids
-    return found
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """What a verb does, and what it takes."""
+
+    run: Callable[[argparse.Namespace], Any]
+    arguments: Callable[[Arguments], None] = _nothing
 
 
-VERBS: Mapping[str, Callable[[Sequence[str]], Any]] = {
-    "list": _list,
-    "show": _show,
-    "add": _add,
-    "edit": _edit,
-    "remove": _remove,
-    "enable": _enable,
-    "disable": _disable,
-    "test": _test,
-    "models": _models,
-    "use": _use,
-    "key": _key,
-    "forget": _forget,
-    "discover": _discover,
-    "export": _export,
-    "import": _import,
+VERBS: Mapping[str, Verb] = {
+    "list": Verb(_list, _list_arguments),
+    "show": Verb(_show, _one_id),
+    "add": Verb(_add, _row_arguments),
+    "edit": Verb(_edit, _row_arguments),
+    "remove": Verb(_remove, _ids),
+    "enable": Verb(_enable, _ids),
+    "disable": Verb(_disable, _ids),
+    "test": Verb(_test, _test_arguments),
+    "models": Verb(_models, _models_arguments),
+    "use": Verb(_use, _use_arguments),
+    "key": Verb(_key, _key_arguments),
+    "forget": Verb(_forget, _ids),
+    "discover": Verb(_discover),
+    "export": Verb(_export, _export_arguments),
+    "import": Verb(_import, _import_arguments),
 }
