@@ -36,13 +36,13 @@ def table(which: str) -> str:
     if which == "count":
         return str(len(rows))
     lines = [_line(id, row) for id, row in sorted(rows.items()) if bool(row.get("local")) == (which == "local")]
-    return "\n".join(["| id | kind | address | variables for the key | |", "| --- | --- | --- | --- | --- |", *lines])
+    return "\n".join(["| id | kind | address, variables for the key | |", "| --- | --- | --- | --- |", *lines])
 
 
 def _line(id: str, row: Mapping[str, Any]) -> str:
     name = f"[{row['name']}]({row['doc']})" if row.get("doc") else row["name"]
-    env = "<br>".join(f"`{v}`" for v in row.get("env", ())) or "–"
-    return f"| **{id}**<br>{name} | {row.get('kind', 'openai')} | `{row['base_url']}` | {env} | {_said(row)} |"
+    found = "<br>".join(f"`{text}`" for text in (row["base_url"], *row.get("env", ())))
+    return f"| **{id}**<br>{name} | {row.get('kind', 'openai')} | {found} | {_said(row)} |"
 
 
 def _said(row: Mapping[str, Any]) -> str:
