@@ -138,7 +138,7 @@ def _read_magic(line: str) -> None:
     elif name == "%llm_providers":
         words = arguments.split(rest)
         if words and words[0] not in provider_magic.VERBS:
-            raise provider_magic.unknown_verb(name, words[0], provider_magic.VERBS)
+            raise NbllmError(f"{name} has no verb {words[0]}")
         if words[1:]:
             provider_magic.VERBS[words[0]](words[1:])
     elif name not in _OTHERS:
