@@ -1,4 +1,7 @@
-"""What is made when the site is built: the table of providers, and a check that pages load nothing from elsewhere."""
+"""What is made when the site is built: the rest of the menu, the table of providers.
+
+A page that would load anything from elsewhere fails the build.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,27 @@ ROWS = Path(__file__).resolve().parent.parent / "src" / "nbllm" / "providers" / 
 _MARK = re.compile(r"<!-- providers: (\w+) -->")
 _LOADED = re.compile(r"<(?:script|img|iframe|source|video|audio|embed)\b[^>]*\ssrc=[\"']?(?:https?:)?//[^>]*>", re.I)
 _LINKED = re.compile(r"<link\b[^>]*\shref=[\"']?(?:https?:)?//[^>]*>", re.I)
+
+
+_SECTIONS = {
+    "how-to/": "How to",
+    "how-to/providers/": "Providers",
+    "reference/": "Reference",
+    "explanation/": "Explanation",
+}
+"""Where a page goes that mkdocs.yml does not name, the longest match first."""
+
+
+def on_config(config: Any, **_: Any) -> Any:
+    """Put pages that the menu does not name at the end of their section."""
+    docs = Path(config["docs_dir"])
+    sections = {name: pages for item in config["nav"] for name, pages in item.items()}
+    named = str(config["nav"])
+    for path in sorted(str(p.relative_to(docs)) for p in docs.rglob("*.md")):
+        folders = [f for f in _SECTIONS if path.startswith(f)]
+        if folders and f"'{path}'" not in named:
+            sections[_SECTIONS[max(folders, key=len)]].append(path)
+    return config
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

@@ -58,13 +58,6 @@ def _leads_somewhere(page_: Page, link: str) -> bool:
     return anchor in found.anchors or ":::" in found.text  # headings that mkdocstrings makes
 
 
-def test_every_page_is_in_the_navigation() -> None:
-    """A page that no menu leads to is not found."""
-    menu = (REPO / "mkdocs.yml").read_text(encoding="utf-8")
-    missing = [p.id for p in PAGES if p.path.is_relative_to(DOCS) and str(p.path.relative_to(DOCS)) not in menu]
-    assert not missing
-
-
 @pytest.mark.parametrize("page_", PAGES, ids=_ids(PAGES))
 def test_pages_name_no_place_of_their_authors(page_: Page) -> None:
     """Paths of the machine where they were written help nobody."""
