@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,16 @@ def shared() -> Path:
             pytest.fail(f"{SHARED} is missing, and here it must be there")
         pytest.skip("recorded data of real servers is not part of the project; the hand-made cases ran")
     return SHARED
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:
+    """What a test set up for the whole process is taken away, so that the next one finds a fresh process."""
+    yield
+    if (module := sys.modules.get("nbllm.workspace")) is not None:
+        module.forget_current()
+    if (module := sys.modules.get("nbllm.credentials.redaction")) is not None:
+        module.uninstall_log_filter()
 
 
 @pytest.fixture(autouse=True)

@@ -150,10 +150,12 @@ def test_unloading_undoes_everything_and_loading_works_again() -> None:
 def test_after_unloading_no_thread_of_ours_works_on() -> None:
     import threading
 
+    others = set(threading.enumerate())
     with loaded(says("hello")) as (shell, _):
         shell.good("%chat -m peer/m hi")
         shell.good("%unload_ext nbllm")
-        left = [t.name for t in threading.enumerate() if t.name.startswith("nbllm") and t.name != "nbllm-loop"]
+        new = set(threading.enumerate()) - others
+        left = [t.name for t in new if t.name.startswith("nbllm") and t.name != "nbllm-loop"]
     assert left == []
 
 
