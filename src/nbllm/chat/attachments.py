@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import mimetypes
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def attach(value: Any, *, name: str | None = None, cap_bytes: float = DEFAULT_CA
     if isinstance(value, (Image, File)):
         return value
     data, label, media_type = _bytes_of(value, name, cap_bytes)
-    shown = label  # the file's name, or the variable's with an ending that says what it is
+    # The file's name, or the variable's with an ending that says what it is. Not every file's name is UTF-8.
+    shown = label.encode(errors="replace").decode()
     if len(data) > cap_bytes:
         raise _too_large(shown, len(data), cap_bytes)
     if not data:
@@ -84,17 +86,19 @@ def _bytes_of(value: Any, name: str | None, cap_bytes: float) -> tuple[bytes, st
 
 def _read(path: Path, cap_bytes: float) -> tuple[bytes, str, None]:
     try:
-        size = path.stat().st_size
-        if size > cap_bytes:  # before reading: it may be a disk image
-            raise _too_large(path.name, size, cap_bytes)
+        facts = path.stat()
+        if facts.st_size > cap_bytes:  # before reading: it may be a disk image
+            raise _too_large(path.name, facts.st_size, cap_bytes)
+        if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):  # a pipe or a device may never end
+            raise PromptError(f"cannot read the attachment {path}: it is not a file")
         return path.read_bytes(), path.name, None
     except FileNotFoundError:
         raise PromptError(
             f"there is no file {path}, and no variable of that name",
             hint="a path is taken from the folder of the notebook",
         ) from None
-    except OSError as exc:
-        raise PromptError(f"cannot read the attachment {path}: {exc.strerror or exc}") from exc
+    except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
+        raise PromptError(f"cannot read the attachment {path}: {getattr(exc, 'strerror', None) or exc}") from exc
 
 
 def _figure(value: Any) -> bytes:

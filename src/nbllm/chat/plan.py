@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from nbllm.adapters import load_adapter
 from nbllm.adapters.base import Adapter, Endpoint
+from nbllm.chat import given
 from nbllm.chat.attachments import attach
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.structured import Shape, shape_of
@@ -69,7 +71,9 @@ def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key
     Raises:
         NbllmError: Something cannot be resolved or sent; nothing was changed.
     """
-    if not prompt.strip() and not options.attachments:
+    prompt = given.text(prompt, "the prompt")
+    attachments = given.several(options.attachments)
+    if not prompt.strip() and not attachments:
         raise PromptError("the prompt is empty", hint="write a question")
     ref = _model(options, services)
     provider = services.registry.get(ref.provider)
@@ -77,12 +81,16 @@ def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key
     adapter = load_adapter(provider.kind)
     preset = _preset(options.preset, services)
     shape = shape_of(options.schema, name=options.schema_name) if options.schema is not None else None
-    tools = bind_all(options.tools)
-    parts = _attachments(options.attachments, services)
+    tools = bind_all(options.tools if isinstance(options.tools, Mapping) else given.several(options.tools))
+    parts = _attachments(attachments, services)
     _refuse_pictures(parts, ref, services)
     question = Message.user(prompt, *parts)
     turn = services.conversations().begin(
-        options.conversation, new=options.new, history=options.history, append=options.append, cell=options.cell
+        given.text(options.conversation, "the conversation's name"),
+        new=options.new,
+        history=options.history,
+        append=options.append,
+        cell=options.cell,
     )
     request = _request(ref, options, preset, (*turn.messages, question), tools, shape)
     return Plan(
@@ -99,12 +107,14 @@ def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key
 
 
 def _model(options: ChatOptions, services: Services) -> ModelRef:
+    wanted = None if options.model is None else given.text(options.model, "the model")
+
     def usable(provider_id: str) -> bool:
         provider = services.registry.get(provider_id)
         status = services.credentials.status(provider, services.registry.key_variables(provider_id))
         return provider.enabled and status.source != "none"
 
-    return services.registry.resolve(options.model or services.registry.default_model(usable))
+    return services.registry.resolve(wanted or services.registry.default_model(usable))
 
 
 def _endpoint(provider: ProviderConfig, services: Services, *, need_key: bool) -> Endpoint:
@@ -161,7 +171,7 @@ def _request(
     tools: Mapping[str, BoundTool],
     shape: Shape | None,
 ) -> ChatRequest:
-    params = {**preset, **options.params}
+    params = given.params({**preset, **options.params})
     # Named like our own options, these mean the same wherever they are written.
     system = options.system if options.system is not None else params.pop("system", None)
     temperature = options.temperature if options.temperature is not None else params.pop("temperature", None)
@@ -172,7 +182,7 @@ def _request(
         provider=ref.provider,
         model=ref.model,
         messages=messages,
-        system=None if system is None else str(system),
+        system=None if system is None else given.text(system, "the system text"),
         temperature=_number(temperature, "temperature"),
         max_tokens=_whole(max_tokens, "max_tokens"),
         params=params,
@@ -186,7 +196,7 @@ def _request(
 def _number(value: Any, name: str) -> float | None:
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise PromptError(f"{name} is a number from 0, not {value!r}")
     return float(value)
 

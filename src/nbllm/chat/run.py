@@ -382,8 +382,8 @@ class ChatRun:
             yield "the answer was cut: the limit of tokens was reached"
         if reason is FinishReason.CONTENT_FILTER:
             yield "the provider's content filter ended the answer"
-        if reason is FinishReason.STOP and not text and not self._builder.tool_calls:
-            yield "the answer is empty"
+        if reason is FinishReason.STOP and not text and not self._builder.tool_calls and not self._builder.notices:
+            yield "empty answer"
 
     def _usage(self) -> Usage:
         """What the provider counted, over all rounds; where it did not count, an estimate that says so."""

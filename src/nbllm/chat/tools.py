@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_type_hints
 
-from pydantic import ConfigDict, ValidationError, create_model
+from pydantic import ConfigDict, Field, ValidationError, create_model
 
 from nbllm.errors import PromptError
+from nbllm.foreign import one_line
 from nbllm.messages import Tool, ToolCall, ToolResult
+
+# https://platform.openai.com/docs/api-reference/chat/create, `tools[].function.name`; the others take as much or more.
+_NAME = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +41,11 @@ def bind(function: Callable[..., Any], *, name: str | None = None) -> BoundTool:
     label = str(name or getattr(function, "__name__", "tool"))
     if not callable(function):
         raise PromptError(f"the tool {label} is not a function")
+    if not _NAME.fullmatch(label):
+        raise PromptError(
+            f"the tool {one_line(label, 40)!r} has a name that providers do not take",
+            hint="define a function whose name is made of a-z, 0-9 and _, at most 64 characters",
+        )
     fields = _fields(function, label)
     model = create_model(label, __config__=ConfigDict(extra="forbid", arbitrary_types_allowed=True), **fields)
     try:
@@ -62,7 +72,9 @@ def _fields(function: Callable[..., Any], label: str) -> dict[str, Any]:
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
             raise PromptError(f"the tool {label} has the parameter {parameter}, which cannot be given by name")
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[parameter.name] = (hints.get(parameter.name, Any), default)
+        # By alias: pydantic has names of its own, and takes none that start with an underscore.
+        field = Field(default, alias=parameter.name, title=parameter.name)
+        fields[f"value_{len(fields)}"] = (hints.get(parameter.name, Any), field)
     return fields
 
 
@@ -93,19 +105,17 @@ def prepare(call: ToolCall, tools: Mapping[str, BoundTool]) -> Callable[[], Any]
     except ValidationError as exc:
         problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'arguments'}: {e['msg']}" for e in exc.errors())
         return _error(call, f"the arguments do not fit: {problems}")
-    values = {name: getattr(read, name) for name in type(read).model_fields}
+    values = {field.alias: getattr(read, name) for name, field in type(read).model_fields.items()}
     return lambda: tool.function(**values)
 
 
 def result_of(call: ToolCall, value: Any) -> ToolResult:
     """What the function gave back, as text for the model."""
-    if isinstance(value, str):
-        return ToolResult(call.id, call.name, value)
     try:
-        text = json.dumps(value, ensure_ascii=False, default=str)
-    except (TypeError, ValueError):
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    except (TypeError, ValueError, RecursionError):
         text = repr(value)
-    return ToolResult(call.id, call.name, text)
+    return ToolResult(call.id, call.name, _sendable(text))
 
 
 def failure_of(call: ToolCall, exc: Exception) -> ToolResult:
@@ -114,4 +124,9 @@ def failure_of(call: ToolCall, exc: Exception) -> ToolResult:
 
 
 def _error(call: ToolCall, text: str) -> ToolResult:
-    return ToolResult(call.id, call.name, text, is_error=True)
+    return ToolResult(call.id, call.name, _sendable(text), is_error=True)
+
+
+def _sendable(text: str) -> str:
+    """File names and the like may hold bytes that are no UTF-8; they become a question mark."""
+    return text.encode(errors="replace").decode()
