@@ -19,9 +19,9 @@ from jupyter_client.manager import KernelManager, start_new_kernel
 from nbllm.cli.app import app
 from nbllm.errors import NbllmError
 from nbllm.notebook.magics import arguments
-from nbllm.notebook.magics import chat as chat_magic
-from nbllm.notebook.magics import config as config_magic
-from nbllm.notebook.magics import providers as provider_magic
+from nbllm.notebook.magics.chat import ChatMagics
+from nbllm.notebook.magics.config import ConfigMagics
+from nbllm.notebook.magics.providers import ProviderMagics
 from pages import DOCS, REPO, Block, Page, page, pages, shell_lines
 
 PAGES = pages()
@@ -122,19 +122,13 @@ _OTHERS = ("%load_ext", "%unload_ext", "%reload_ext", "%xmode", "%env", "%%time"
 
 def _read_magic(line: str) -> None:
     name, _, rest = line.partition(" ")
-    if name == "%%chat":
-        chat_magic._read(rest, "a question")
-    elif name == "%chat":
-        chat_magic._read(rest, None)
+    if name in ("%%chat", "%chat"):
+        ChatMagics.chat(None, rest, "a question" if name == "%%chat" else None)
     elif name == "%llm_config":
-        config_magic.ConfigMagics.llm_config(None, rest)
-    elif name == "%llm_providers":
-        words = arguments.split(rest)
-        if words and words[0] not in provider_magic.VERBS:
-            raise NbllmError(f"{name} has no verb {words[0]}")
-        if words[1:]:
-            provider_magic.VERBS[words[0]](words[1:])
-    elif name not in _OTHERS:
+        ConfigMagics.llm_config(None, rest)
+    elif name == "%llm_providers" and rest:  # without a verb it has nothing to read
+        ProviderMagics.llm_providers(None, rest)
+    elif name not in (*_OTHERS, "%llm_providers"):
         raise NbllmError(f"there is no magic {name}")
 
 
