@@ -21,6 +21,9 @@ from typing import Any, NoReturn
 
 import pytest
 
+from nbllm.credentials.secret import Secret
+from nbllm.workspace import Workspace
+
 # Read now: during a test the fixture `home` has taken NBLLM_ variables out of the environment, and moved HOME, beneath
 # which the servers' state is when PEERS_HOME does not say where.
 SHARED = Path(os.environ.get("NBLLM_SHARED") or Path(__file__).resolve().parents[2] / "shared")
@@ -104,6 +107,16 @@ def _free_port() -> int:
         return port
 
 
+def add_row(workspace: Workspace, peer: dict[str, Any], kind: str, *, key: str | None = None, **fields: Any) -> str:
+    """A provider of this workspace that leads to the server; its key is in memory only. Its id."""
+    base_url = fields.pop("base_url", peer[kind])
+    name = fields.pop("id", f"{peer['name']}-{kind}")
+    auth = {"anthropic": "x-api-key", "gemini": "x-goog-api-key"}.get(kind, "bearer")
+    workspace.registry.set_session(name, base_url=base_url, kind=kind, auth=auth, **fields)
+    workspace.save_key(name, Secret(key or peer["key"]), store="session")
+    return name
+
+
 class Llmock:
     """The mock's script and record. Both are global to the server: reset before each test."""
 
@@ -129,6 +142,11 @@ class Llmock:
         """What the server thinks of its client."""
         found: dict[str, Any] = self._ask("verdict", None)
         return found
+
+    def complaints(self) -> str:
+        """The verdict in words, for the message of an assertion; empty when there is no complaint."""
+        findings = self.verdict()["findings"]
+        return "\n".join(f"{f['code']} ({f['severity']}) {f['path']}: {f['title']}" for f in findings)
 
     def _ask(self, path: str, payload: Any) -> Any:
         data = None if payload is None else json.dumps(payload).encode()

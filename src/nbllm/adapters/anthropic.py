@@ -69,7 +69,7 @@ class AnthropicAdapter:
             wire.method, wire.url, provider=provider, key=endpoint.key, json=wire.body, headers=wire.headers
         ) as response:
             if not response.is_success:
-                raise await refusal(response, provider=provider, model=request.model)
+                raise await refusal(response, endpoint, model=request.model)
             arrival = Arrival(response, provider)
             answer = Answer(request, provider, arrival)
             async with contextlib.aclosing(arrival.chunks()) as chunks:

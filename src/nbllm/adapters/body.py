@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from nbllm.providers.spec import ProviderConfig
 
 
-EMPTY = "empty answer"
+EMPTY = "the answer is empty"
 CUT_REASONING = "the answer ended inside the reasoning: raise --max-tokens"
 
 

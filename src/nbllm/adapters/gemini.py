@@ -77,7 +77,7 @@ class GeminiAdapter:
             wire.method, wire.url, provider=provider, key=endpoint.key, json=wire.body, headers=wire.headers
         ) as response:
             if not 200 <= response.status_code < 300:
-                raise await refusal(response, provider=provider, model=request.model)
+                raise await refusal(response, endpoint, model=request.model)
             arrival = Arrival(response, provider)
             answer = GeminiAnswer(arrival, provider=provider.id, model=request.model)
             received = payloads(arrival, provider=provider.id, choose=choose_decoder)

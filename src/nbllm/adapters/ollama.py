@@ -74,7 +74,7 @@ class OllamaAdapter:
             wire.method, wire.url, provider=provider, key=endpoint.key, json=wire.body, headers=wire.headers
         ) as response:
             if not 200 <= response.status_code < 300:
-                raise await refusal(response, provider=provider, model=request.model)
+                raise await refusal(response, endpoint, model=request.model)
             arrival = Arrival(response, provider)
             answer = _Answer(arrival, provider=provider.id, model=request.model)
             received = payloads(arrival, provider=provider.id, choose=lambda head: JsonLinesDecoder())

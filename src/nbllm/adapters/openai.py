@@ -298,7 +298,7 @@ async def _send(client: httpx2.AsyncClient, request: httpx2.Request, endpoint: E
         if response.is_success:
             return response
         try:
-            failure = await refusal(response, provider=provider, model=model)
+            failure = await refusal(response, endpoint, model=model)
         finally:
             await response.aclose()
     raise failure  # out here: the caught exception holds the request, and with it the key

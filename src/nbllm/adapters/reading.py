@@ -11,12 +11,13 @@ from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any
 
 from nbllm.adapters.bodies import error_from_response
-from nbllm.errors import NbllmError, ProviderError, StreamBrokenError, UnreachableError
+from nbllm.errors import AuthenticationError, NbllmError, ProviderError, StreamBrokenError, UnreachableError
 from nbllm.transport.faults import redirected
 
 if TYPE_CHECKING:
     import httpx2
 
+    from nbllm.adapters.base import Endpoint
     from nbllm.providers.spec import ProviderConfig
 
 GRACE_S = 3.0
@@ -113,10 +114,20 @@ async def drain(chunks: AsyncGenerator[bytes, None]) -> None:
                 pass
 
 
-async def refusal(response: httpx2.Response, *, provider: ProviderConfig, model: str | None) -> ProviderError:
+async def refusal(response: httpx2.Response, endpoint: Endpoint, *, model: str | None) -> ProviderError:
     """The error that a response with a status other than 2xx stands for."""
-    status, headers = response.status_code, response.headers
+    provider, status, headers = endpoint.provider, response.status_code, response.headers
     body = await response.aread()  # the transport has cut it
     if 300 <= status < 400:
         return redirected(provider=provider.id, status=status, url=str(response.url), headers=headers)
-    return error_from_response(provider=provider.id, status=status, headers=headers, body=body, model=model)
+    error = error_from_response(provider=provider.id, status=status, headers=headers, body=body, model=model)
+    if status == 401 and endpoint.key is None and not provider.headers:
+        # No key was refused: none was sent.
+        return AuthenticationError(
+            f"{provider.id} wants a key, and none was sent (401)",
+            hint=f"give the key with `%llm_providers key {provider.id}`",
+            provider=provider.id,
+            status=status,
+            request_id=error.request_id,
+        )
+    return error

@@ -25,6 +25,8 @@ RETRYABLE = frozenset({408, 409, 429, 500, 502, 503, 504, 529})
 """Statuses after which the same request may succeed."""
 _TICK_S = 1.0
 """A wait is told about this often."""
+_GROWTH = 1.5
+"""Each wait without a hint is at least this many times the one before."""
 _LONGEST_S = 30 * 86_400.0
 """A hint beyond a month is a mistake: it counts as this."""
 
@@ -46,9 +48,14 @@ class RetryPolicy:
     cap_s: float = 8.0
     """No wait without a hint is longer."""
 
-    def delay_s(self, attempt: int, random: Callable[[], float]) -> float:
-        """Full jitter after `attempt` (from 1): anything from 0 to the bound, so that clients spread out."""
-        return random() * min(self.cap_s, self.base_s * 2.0 ** (attempt - 1))
+    def delay_s(self, attempt: int, random: Callable[[], float], *, last_s: float = 0.0) -> float:
+        """Full jitter after `attempt` (from 1): anything from 0 to the bound, so that clients spread out.
+
+        Half as long again as the wait before (`last_s`) at least: chance alone makes one wait in four shorter than
+        the one before it, which to a server is no backing off.
+        """
+        jittered = random() * min(self.cap_s, self.base_s * 2.0 ** (attempt - 1))
+        return max(jittered, min(self.cap_s, _GROWTH * last_s))
 
 
 NEVER = RetryPolicy(attempts=1, max_wait_s=0.0)
@@ -83,7 +90,7 @@ async def retrying(
         ProviderError: The last attempt's, with `attempts` set; or one whose `retry_after_s` is longer than what is
             left of `policy.max_wait_s`.
     """
-    waited = 0.0
+    waited = last = 0.0
     number = 0
     before: ProviderError | None = None
     while True:
@@ -107,11 +114,12 @@ async def retrying(
         if failure is None:
             gate.record(None)
             return
-        delay = _judge(failure, number, waited, begun=begun, policy=policy, gate=gate, random=random)
+        delay = _judge(failure, number, waited, last=last, begun=begun, policy=policy, gate=gate, random=random)
         if delay is None or not isinstance(failure, ProviderError):
             # When the breaker opened on the way, what opened it says more than the breaker does.
             raise before if before is not None and _is_refusal(failure, number) else failure
         before = failure
+        last = delay if failure.retry_after_s is None else 0.0
         await _count_down(delay, failure, number, on_wait, sleep)
         waited += delay
 
@@ -121,6 +129,7 @@ def _judge(
     number: int,
     waited: float,
     *,
+    last: float,
     begun: bool,
     policy: RetryPolicy,
     gate: Gate,
@@ -139,7 +148,7 @@ def _judge(
     if begun or not failure.retryable or number >= policy.attempts:
         return None
     hinted = failure.retry_after_s
-    delay = policy.delay_s(number, random) if hinted is None else hinted
+    delay = policy.delay_s(number, random, last_s=last) if hinted is None else hinted
     return delay if waited + delay <= policy.max_wait_s else None
 
 

@@ -196,7 +196,7 @@ def test_an_empty_answer_is_returned_with_a_notice(wire: Specimen) -> None:
 
     assert got.error is None
     assert got.text == ""
-    assert any("empty answer" in n for n in got.reply.notices)
+    assert any("answer is empty" in n for n in got.reply.notices)
 
 
 def test_keepalives_change_nothing(wire: Specimen) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
 import pytest
@@ -124,10 +124,14 @@ class Ran:
 
 
 def run(
-    *outcomes: NbllmError | str | tuple[str, NbllmError], policy: RetryPolicy | None = None, gate: Gate | None = None
+    *outcomes: NbllmError | str | tuple[str, NbllmError],
+    policy: RetryPolicy | None = None,
+    gate: Gate | None = None,
+    chance: Iterable[float] = (),
 ) -> Ran:
     """Each attempt yields its text, raises its error, or does the one and then the other."""
     ran = Ran()
+    drawn = iter(chance)
     gate = gate or Gate(clock=lambda: ran.clock.now, sleep=ran.clock.sleep)
 
     async def attempt(number: int) -> AsyncIterator[str]:
@@ -146,7 +150,7 @@ def run(
 
     async def main() -> None:
         async for item in retrying(attempt, policy=policy or RetryPolicy(), gate=gate, on_wait=on_wait,
-                                   sleep=ran.clock.sleep, random=lambda: 1.0):  # fmt: skip
+                                   sleep=ran.clock.sleep, random=lambda: next(drawn, 1.0)):  # fmt: skip
             ran.items.append(item)
 
     try:
@@ -252,6 +256,12 @@ def test_the_jitter_is_full_and_bounded() -> None:
     policy = RetryPolicy()
     assert [policy.delay_s(n, lambda: 1.0) for n in (1, 2, 3, 4, 5, 6, 60)] == [0.5, 1, 2, 4, 8, 8, 8]
     assert [policy.delay_s(n, lambda: 0.0) for n in (1, 5)] == [0, 0]
+
+
+def test_a_wait_is_never_shorter_than_the_one_before_however_chance_falls() -> None:
+    assert run(down(), down(), down(), "a", chance=(0.8, 0.01, 0.01)).clock.slept == pytest.approx([0.4, 0.6, 0.9])
+    # After a hint chance begins anew.
+    assert run(busy(1.0), down(), "a", chance=(0.25,)).clock.slept == pytest.approx([1.0, 0.25])
 
 
 def test_a_wait_ends_at_once_when_it_is_cancelled() -> None:
