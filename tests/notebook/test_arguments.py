@@ -32,6 +32,8 @@ LINES = (
     Line("shell words", "$HOME {x} ~ *.png", ("$HOME", "{x}", "~", "*.png")),
     Line("empty quotes", "-s ''", ("-s", "")),
     Line("nothing", "   ", ()),
+    Line("a comment", "key groq  # asks out of sight", ("key", "groq")),
+    Line("no comment", "-p 'x=# y' a#b", ("-p", "x=# y", "a#b")),
 )
 
 

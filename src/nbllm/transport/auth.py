@@ -54,8 +54,8 @@ class KeyAuth(httpx2.Auth):
         if (self._key is not None or self._extra) and _in_clear(provider):
             raise RegistryError(
                 f"the key of {provider.id} would go to {urlsplit(provider.base_url).hostname} unencrypted",
-                hint="use https, or confirm plain http for this provider with "
-                f"`%llm_providers edit {provider.id} --base-url {provider.base_url}`",
+                hint="use https, or agree to plain http with "
+                f"`%llm_providers edit {provider.id} --base-url {provider.base_url} --confirm-http`",
             )
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:

@@ -117,14 +117,14 @@ def key_was_typed() -> CredentialError:
 
 
 def split(line: str) -> list[str]:
-    """The words of a line.
+    """The words of a line, up to a comment: IPython hands comments over to a magic.
 
     Raises:
         UsageError: A quote is not closed.
     """
     words = []
     rest = line.strip()
-    while rest:
+    while rest and not rest.startswith("#"):
         word, rest = _next_word(rest)
         words.append(word)
     return words
