@@ -125,14 +125,19 @@ class _Pump:
     """Moves the items of an asynchronous iterator from the loop's thread to one other thread.
 
     Items wait in a deque, so one wake-up takes all that is there.
+
+    Args:
+        source: Where they come from.
+        wake: Called on the loop's thread whenever `ready` becomes set, for a reader that is itself a loop.
     """
 
-    def __init__(self, source: AsyncIterator[Any]) -> None:
+    def __init__(self, source: AsyncIterator[Any], *, wake: Callable[[], None] | None = None) -> None:
         self.items: deque[Any] = deque()
         self.ready = threading.Event()
         self.closed = threading.Event()
         self.error: BaseException | None = None
         self._source = source
+        self._wake = wake
         self._task: asyncio.Task[None] | None = None
         self._loop = _get().loop
         self._loop.call_soon_threadsafe(self._start)
@@ -147,7 +152,7 @@ class _Pump:
             async for item in self._source:
                 self.items.append(item)
                 if not self.ready.is_set():
-                    self.ready.set()
+                    self._tell()
                     if first:
                         # Lets go of the GIL, so that the waiting thread has the first item at once and not after
                         # the interpreter's switch interval of 5 ms, when more comes than this loop can read.
@@ -162,12 +167,22 @@ class _Pump:
         if not task.cancelled():
             self.error = task.exception()
         self.closed.set()
+        self._tell()
+
+    def _tell(self) -> None:
         self.ready.set()
+        if self._wake is not None:
+            with contextlib.suppress(RuntimeError):  # the reader's loop has ended
+                self._wake()
+
+    def cancel(self) -> None:
+        """Have the source closed; `closed` says when it is."""
+        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
 
     def stop(self) -> None:
         """Cancel, and wait until the source has closed, at most two seconds."""
         if not self.closed.is_set():
-            self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
+            self.cancel()
             self.closed.wait(_CLOSE_S)
 
 
@@ -221,51 +236,43 @@ async def wait_in_caller(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 async def stream_in_caller(source: AsyncIterator[T]) -> AsyncIterator[T]:
-    """Iterate, on the caller's own loop, over an asynchronous iterator that runs on the background loop."""
+    """Iterate, on the caller's own loop, over an asynchronous iterator that runs on the background loop.
+
+    When the caller stops early or is cancelled, the source has closed before control goes on, or two seconds have
+    passed.
+    """
     if in_loop():
         async for item in source:
             yield item
         return
     here = asyncio.get_running_loop()
-    items: deque[T] = deque()
     ready = asyncio.Event()
-
-    def wake() -> None:
-        if not ready.is_set():
-            ready.set()
-
-    async def pump() -> None:
-        try:
-            async for item in source:
-                was_empty = not items
-                items.append(item)
-                if was_empty:
-                    here.call_soon_threadsafe(wake)
-        finally:
-            close = getattr(source, "aclose", None)
-            if close is not None:
-                await close()
-
-    future = asyncio.wrap_future(submit(pump()))
-    future.add_done_callback(lambda _: wake())
+    pump = _Pump(source, wake=lambda: here.call_soon_threadsafe(ready.set) and None)
     ticker = asyncio.ensure_future(_tick())
     try:
         while True:
-            while items:
-                yield items.popleft()
-            if future.done() and not items:
-                await future
-                return
+            while pump.items:
+                yield pump.items.popleft()
+            if pump.closed.is_set() and not pump.items:
+                break
             await ready.wait()
             ready.clear()
-            if future.done():
-                ready.set()
+            pump.ready.clear()  # before the items are taken: what comes after this wakes again
+        if pump.error is not None:
+            raise pump.error
     finally:
         ticker.cancel()
-        if not future.done():
-            future.cancel()
-            with contextlib.suppress(asyncio.CancelledError, Exception):
-                await asyncio.wait_for(asyncio.shield(future), _CLOSE_S)
+        if not pump.closed.is_set():
+            pump.cancel()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(_closed(pump, ready), _CLOSE_S)
+
+
+async def _closed(pump: _Pump, ready: asyncio.Event) -> None:
+    while not pump.closed.is_set():
+        ready.clear()
+        if not pump.closed.is_set():
+            await ready.wait()
 
 
 async def _tick() -> None:

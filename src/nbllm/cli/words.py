@@ -92,9 +92,9 @@ def _refuse_key(option: str, word: str) -> None:
     value = word.partition("=")[2] if word.startswith("--") else word[2:] if word.startswith("-") else word
     if option in _NAMES and _is_uuid(value):
         return
-    parts = [word, value, word.rpartition("=")[2]]
+    parts = [word, value, value.partition("=")[2], value.rpartition("=")[2]]
     if option not in _FREE_TEXT:
-        parts += value.rpartition("=")[2].split()  # `Authorization=Bearer KEY`
+        parts += [piece for part in parts for piece in part.split()]  # `Authorization=Bearer KEY`
     if any(looks_like_key(part) for part in parts):
         raise CredentialError(
             "a key was typed on the command line; it was not used",

@@ -74,7 +74,7 @@ class ConfigFile:
     def _parse(self) -> dict[str, Any]:
         try:
             text = self.path.read_text(encoding="utf-8")
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return {}
         except (OSError, UnicodeDecodeError) as exc:
             raise SettingsError(

@@ -145,9 +145,12 @@ class Settings:
             SettingsError: No such setting, or the value is not allowed. Nothing was changed.
         """
         setting = find_setting(name)
-        parsed = _parse(setting, value, name)
+        parsed = None if value == "" else _parse(setting, value, name)
         if not keep:
-            self._session[name] = parsed
+            if value == "":
+                self._session.pop(name, None)
+            else:
+                self._session[name] = parsed
             return self.lookup(name)
 
         def change(document: Any) -> None:

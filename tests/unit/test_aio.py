@@ -1,0 +1,224 @@
+"""The background loop: results, streams, interrupts, forks."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+
+import pytest
+
+from nbllm import aio
+
+
+class Source:
+    """Counts up; remembers whether it was closed."""
+
+    def __init__(self, count: int, *, then: Callable[[], object] | None = None, wait: bool = False) -> None:
+        self.closed = threading.Event()
+        self._count, self._then, self._wait = count, then, wait
+
+    async def items(self) -> AsyncIterator[int]:
+        try:
+            for number in range(self._count):
+                yield number
+            if self._wait:
+                await asyncio.sleep(60)
+            if self._then is not None:
+                self._then()
+        finally:
+            await asyncio.sleep(0)  # closing a connection takes a turn of the loop
+            self.closed.set()
+
+
+async def _tasks() -> int:
+    return len(asyncio.all_tasks()) - 1
+
+
+@pytest.fixture(autouse=True)
+def no_task_stays() -> Iterator[None]:
+    yield
+    deadline = time.monotonic() + 5
+    while aio.run(_tasks()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert aio.run(_tasks()) == 0
+
+
+def test_ten_thousand_items_come_in_order() -> None:
+    source = Source(10_000)
+    assert list(aio.iterate(source.items())) == list(range(10_000))
+    assert source.closed.is_set()
+
+
+def test_an_exception_of_the_source_passes_after_its_items() -> None:
+    def fail() -> None:
+        raise LookupError("from the source")
+
+    source, seen = Source(3, then=fail), list[int]()
+    with pytest.raises(LookupError, match="from the source"):
+        seen.extend(aio.iterate(source.items()))
+    assert seen == [0, 1, 2]
+    assert source.closed.is_set()
+
+
+def test_leaving_early_closes_the_source_before_going_on() -> None:
+    source = Source(5, wait=True)
+    stream = aio.iterate(source.items())
+    assert next(stream) == 0
+    stream.close()  # type: ignore[attr-defined]
+    assert source.closed.is_set()
+
+
+def test_closing_before_the_first_step_leaves_nothing() -> None:
+    source = Source(5)
+    aio.iterate(source.items()).close()  # type: ignore[attr-defined]
+    pump = aio._Pump(Source(5, wait=True).items())
+    pump.stop()
+    assert pump.closed.is_set()
+
+
+def test_an_interrupt_closes_the_source() -> None:
+    source = Source(1, wait=True)
+
+    def interrupt() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        for _ in aio.iterate(source.items(), on_tick=interrupt):
+            pass
+    assert source.closed.is_set()
+
+
+def test_an_interrupt_of_a_wait_cancels_it() -> None:
+    cancelled = threading.Event()
+
+    async def wait() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            cancelled.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        aio.run(wait(), on_tick=lambda: signal.raise_signal(signal.SIGINT))
+    assert cancelled.wait(5)
+
+
+def test_a_result_and_an_error_come_back() -> None:
+    async def give() -> int:
+        return 7
+
+    async def fail() -> None:
+        raise TimeoutError("its own")
+
+    assert aio.run(give()) == 7
+    with pytest.raises(TimeoutError, match="its own"):
+        aio.run(fail())
+
+
+def test_the_loop_refuses_to_wait_for_itself() -> None:
+    async def inner() -> None: ...
+
+    async def outer() -> list[str]:
+        said = []
+        for call in (lambda: aio.run(inner()), lambda: list(aio.iterate(Source(1).items()))):
+            try:
+                call()
+            except RuntimeError as exc:
+                said.append(str(exc))
+        return said
+
+    assert aio.run(outer()) == ["nbllm's event loop cannot wait for itself; await the coroutine instead"] * 2
+
+
+def test_ticks_come_only_while_nothing_arrives() -> None:
+    ticks: list[int] = []
+    assert len(list(aio.iterate(Source(1000).items(), on_tick=lambda: ticks.append(1)))) == 1000
+    assert len(ticks) <= 1
+
+
+def test_a_stream_is_read_on_another_loop_too() -> None:
+    source, early = Source(1000), Source(5, wait=True)
+
+    async def read() -> list[int]:
+        async for _ in aio.stream_in_caller(early.items()):
+            break
+        return [item async for item in aio.stream_in_caller(source.items())]
+
+    assert asyncio.run(read()) == list(range(1000))
+    assert source.closed.is_set()
+    assert early.closed.wait(5)  # `break` leaves closing to the event loop
+
+
+def test_an_exception_passes_to_another_loop_too() -> None:
+    def fail() -> None:
+        raise LookupError("from the source")
+
+    async def read() -> list[int]:
+        return [item async for item in aio.stream_in_caller(Source(3, then=fail).items())]
+
+    with pytest.raises(LookupError, match="from the source"):
+        asyncio.run(read())
+
+
+def test_cancelling_the_other_loop_closes_the_source() -> None:
+    source = Source(1, wait=True)
+
+    async def read() -> None:
+        async for _ in aio.stream_in_caller(source.items()):
+            pass
+
+    async def main() -> None:
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0.1)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert source.closed.is_set()
+
+
+def test_a_wait_on_another_loop_gives_the_result_and_the_error() -> None:
+    async def give() -> int:
+        return 7
+
+    async def fail() -> None:
+        raise LookupError("x")
+
+    async def main() -> None:
+        assert await aio.wait_in_caller(give()) == 7
+        with pytest.raises(LookupError):
+            await aio.wait_in_caller(fail())
+
+    asyncio.run(main())
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_forked_child_has_a_loop_of_its_own() -> None:
+    told: list[int] = []
+    aio.on_fork(lambda: told.append(1))
+    aio.run(asyncio.sleep(0))
+    child = os.fork()
+    if child == 0:
+        try:
+            works = list(aio.iterate(Source(3).items())) == [0, 1, 2] and told == [1]
+        finally:
+            os._exit(0 if works else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert told == []
+    assert list(aio.iterate(Source(3).items())) == [0, 1, 2]
+
+
+def test_many_threads_share_the_loop() -> None:
+    results: list[list[int]] = []
+    threads = [
+        threading.Thread(target=lambda: results.append(list(aio.iterate(Source(500).items())))) for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [list(range(500))] * 8
