@@ -131,7 +131,7 @@ class _Pump:
         wake: Called on the loop's thread whenever `ready` becomes set, for a reader that is itself a loop.
     """
 
-    def __init__(self, source: AsyncIterator[Any], *, wake: Callable[[], None] | None = None) -> None:
+    def __init__(self, source: AsyncIterator[Any], *, wake: Callable[[], object] | None = None) -> None:
         self.items: deque[Any] = deque()
         self.ready = threading.Event()
         self.closed = threading.Event()
@@ -247,7 +247,7 @@ async def stream_in_caller(source: AsyncIterator[T]) -> AsyncIterator[T]:
         return
     here = asyncio.get_running_loop()
     ready = asyncio.Event()
-    pump = _Pump(source, wake=lambda: here.call_soon_threadsafe(ready.set) and None)
+    pump = _Pump(source, wake=lambda: here.call_soon_threadsafe(ready.set))
     ticker = asyncio.ensure_future(_tick())
     try:
         while True:
