@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from nbllm.credentials.environment import Environment
+from nbllm.credentials.headers import KnownHeaders
 from nbllm.credentials.keyring_store import KeyringStore, keyring_store
 from nbllm.credentials.references import Reference, read_reference, write_reference
 from nbllm.credentials.secret import Secret
@@ -83,6 +84,7 @@ class Credentials:
         self._session: dict[str, tuple[str, Secret]] = {}
         self._cache: dict[tuple[str, Reference], tuple[float, Secret]] = {}
         self._notices: list[str] = []
+        self._headers = KnownHeaders()
 
     # ------------------------------------------------------------ reading
 
@@ -130,6 +132,7 @@ class Credentials:
     def _search(
         self, provider: ProviderConfig, variables: Sequence[str]
     ) -> tuple[Secret | None, CredentialError | None]:
+        self._headers.learn(provider)
         if provider.auth == "none":
             return None, None
         origin = _origin(provider)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from nbllm.errors import RegistryError, SettingsError
 from nbllm.foreign import one_line
-from nbllm.providers.rows import BUNDLED, CONFIG, SESSION, refuse_keys
+from nbllm.providers.rows import BUNDLED, CONFIG, SESSION, bundled_rows, refuse_keys
 from nbllm.providers.snapshot import Snapshot
 from nbllm.providers.spec import ProviderConfig
+from nbllm.providers.urls import origin_of
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -193,6 +194,34 @@ def removal(now: Snapshot, id: str) -> str:
     )
 
 
+def left_behind(table: Mapping[str, Any], changes: Mapping[str, Any], before: str, now: str) -> dict[str, Any]:
+    """`changes` that also take away what was given for the earlier address, when it moves to another origin.
+
+    Headers of the user's own may be secret, and plain http was agreed to for one host.
+
+    Args:
+        table: What the user gave earlier.
+        changes: What is given now.
+        before: The address until now; empty when there is none.
+        now: The address from now on.
+    """
+    if not before or not now or origin_of(before) == origin_of(now):
+        return dict(changes)
+    kept = dict(changes)
+    headers = table.get("headers")
+    if isinstance(headers, Mapping) and kept.get("headers", {}) is not None:
+        kept["headers"] = {**dict.fromkeys(headers), **kept.get("headers", {})}
+    if "confirmed_http" in table:
+        kept.setdefault("confirmed_http", None)
+    return kept
+
+
+def with_own_headers(given: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """An imported table with the headers of the user's present one, since none is exported; same address only."""
+    same = given.get("base_url") == own.get("base_url")
+    return {**given, "headers": own["headers"]} if same and "headers" in own and "headers" not in given else given
+
+
 def exported(rows: Mapping[str, Mapping[str, Any]]) -> str:
     """`[providers.ID]` tables as TOML."""
     import tomlkit  # noqa: PLC0415  (30 ms, and only writers need it)
@@ -203,11 +232,27 @@ def exported(rows: Mapping[str, Mapping[str, Any]]) -> str:
     for id, row in rows.items():
         refuse_keys(row)
         table: Table = tomlkit.table()
-        for name, value in row.items():
-            table[name] = _item(_plain(name, value))
+        secret = _own_headers(id, row)
+        if secret:
+            table.add(tomlkit.comment(f"headers are not exported, since they may be secret: {', '.join(secret)}"))
+        for name, value in {**row, "headers": _without(row.get("headers"), secret)}.items():
+            if value is not None:
+                table[name] = _item(_plain(name, value))
         providers[id] = table
     document["providers"] = providers
     return tomlkit.dumps(document)
+
+
+def _own_headers(id: str, row: Mapping[str, Any]) -> list[str]:
+    """Names of the headers that do not come with nbllm."""
+    given = bundled_rows().get(id, {}).get("headers", {})
+    headers = row.get("headers")
+    return [n for n, v in headers.items() if given.get(n) != v] if isinstance(headers, Mapping) else []
+
+
+def _without(headers: Any, names: Iterable[str]) -> dict[str, Any] | None:
+    kept = {n: v for n, v in headers.items() if n not in names} if isinstance(headers, Mapping) else {}
+    return kept or None
 
 
 def imported(text: str) -> dict[str, dict[str, Any]]:
@@ -253,4 +298,6 @@ def preview(before: ProviderConfig | None, after: ProviderConfig, variables: Ite
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, Mapping):  # headers: their names only
+        value = tuple(value)
     return one_line(", ".join(map(str, value)) if isinstance(value, tuple) else value, 80)

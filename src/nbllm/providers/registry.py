@@ -216,7 +216,12 @@ class Registry:
         """
         with self._lock:
             table = edit.own_table(self._known(id).config, id)
-            self._write(f"edit provider {id}", {id: edit.laid_over(table, edit.cleaned(fields, new=False))})
+            wanted = edit.cleaned(fields, new=False)
+            given = self._moved(id, table, wanted, CONFIG)
+            self._write(f"edit provider {id}", {id: edit.laid_over(table, given)})
+            if gone := set(given.get("headers") or ()) - set(wanted.get("headers") or ()):
+                said = f"removed the header {', '.join(sorted(gone))}, which was given for the earlier address"
+                self._repaired[id] = (*self._repaired.get(id, ()), said)
             return self.get(id)
 
     def remove(self, ids: str | Iterable[str]) -> list[str]:
@@ -260,12 +265,21 @@ class Registry:
             RegistryError: The row could not be used with them. Nothing was changed.
         """
         with self._lock:
-            given = edit.laid_over(self._session.get(id, {}), edit.cleaned(fields, new=False))
+            table = self._session.get(id, {})
+            given = edit.laid_over(table, self._moved(id, table, edit.cleaned(fields, new=False), SESSION))
             before = (layer for layer in self._now().layers.get(id, ()) if layer.source != SESSION)
             merge(id, [*before, Layer(SESSION, given)])
             self._session[id] = given
             self._seen = None
             return self.get(id)
+
+    def _moved(self, id: str, table: Mapping[str, Any], given: dict[str, Any], source: str) -> dict[str, Any]:
+        """`given` and, when it moves the provider to another origin, without what belonged to the earlier one."""
+        now = self._now()
+        if not given.get("base_url") or id not in now.rows:
+            return given
+        layers = now.planned(id, given) if source == CONFIG else (*now.layers[id], Layer(SESSION, given))
+        return edit.left_behind(table, given, now.rows[id].config.base_url, merge(id, layers).config.base_url)
 
     def clear_session(self, id: str) -> None:
         """Take back what `set_session` did."""
@@ -296,7 +310,7 @@ class Registry:
             changes: dict[str, dict[str, Any]] = {}
             lines: list[str] = []
             for id, table in edit.imported(text).items():
-                given = edit.cleaned(table, new=True)
+                given = edit.with_own_headers(edit.cleaned(table, new=True), edit.own_table(now.config, id))
                 layers = now.planned(id, given)
                 after = merge(id, layers).config
                 before = now.rows[id].config if id in now.rows else None

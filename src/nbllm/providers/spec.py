@@ -136,7 +136,8 @@ class ProviderConfig(_Row):
     """True for servers that want a key only when they were started with one."""
     models_need_key: bool | None = None
     """Whether the listing wants a key; None: not known, so the key goes along where there is one."""
-    headers: Mapping[str, str] = Field(default_factory=dict)
+    headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
+    """Sent with every request to the row's origin. Their values may be secret, so nothing shows them."""
     params: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters sent with each chat unless the call sets them."""
     extra_body: Mapping[str, Any] = Field(default_factory=dict)

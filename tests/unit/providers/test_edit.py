@@ -206,7 +206,7 @@ def test_out_of_use_and_back(bench, registry):
 
 
 def test_export_and_import(bench, registry, tmp_path):
-    registry.add("acme", base_url="https://a.example/v1", headers={"X-A": "1"}, models=["m"])
+    registry.add("acme", base_url="https://a.example/v1", params={"top_p": 0.5}, models=["m"])
     registry.edit("groq", timeout={"connect_s": 3})
     text = registry.export()
     row, groq = registry.get("acme"), registry.get("groq")
