@@ -205,7 +205,7 @@ def left_behind(table: Mapping[str, Any], changes: Mapping[str, Any], before: st
         before: The address until now; empty when there is none.
         now: The address from now on.
     """
-    if not before or not now or origin_of(before) == origin_of(now):
+    if same_origin(before, now):
         return dict(changes)
     kept = dict(changes)
     headers = table.get("headers")
@@ -216,10 +216,15 @@ def left_behind(table: Mapping[str, Any], changes: Mapping[str, Any], before: st
     return kept
 
 
+def same_origin(one: str, other: str) -> bool:
+    """Whether two addresses, of which each may be empty, have one origin."""
+    return one == other or bool(one and other and origin_of(one) == origin_of(other))
+
+
 def with_own_headers(given: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """An imported table with the headers of the user's present one, since none is exported; same address only."""
-    same = given.get("base_url") == own.get("base_url")
-    return {**given, "headers": own["headers"]} if same and "headers" in own and "headers" not in given else given
+    """An imported table with the headers of the user's present one, since those are not exported."""
+    headers = own.get("headers")
+    return {**given, "headers": {**headers, **given.get("headers", {})}} if isinstance(headers, Mapping) else given
 
 
 def exported(rows: Mapping[str, Mapping[str, Any]]) -> str:

@@ -217,7 +217,7 @@ class Registry:
         with self._lock:
             table = edit.own_table(self._known(id).config, id)
             wanted = edit.cleaned(fields, new=False)
-            given = self._moved(id, table, wanted, CONFIG)
+            given = self._moved(id, table, wanted)
             self._write(f"edit provider {id}", {id: edit.laid_over(table, given)})
             if gone := set(given.get("headers") or ()) - set(wanted.get("headers") or ()):
                 said = f"removed the header {', '.join(sorted(gone))}, which was given for the earlier address"
@@ -266,20 +266,21 @@ class Registry:
         """
         with self._lock:
             table = self._session.get(id, {})
-            given = edit.laid_over(table, self._moved(id, table, edit.cleaned(fields, new=False), SESSION))
+            given = edit.laid_over(table, self._moved(id, table, edit.cleaned(fields, new=False)))
             before = (layer for layer in self._now().layers.get(id, ()) if layer.source != SESSION)
             merge(id, [*before, Layer(SESSION, given)])
             self._session[id] = given
             self._seen = None
             return self.get(id)
 
-    def _moved(self, id: str, table: Mapping[str, Any], given: dict[str, Any], source: str) -> dict[str, Any]:
+    def _moved(self, id: str, table: Mapping[str, Any], given: dict[str, Any]) -> dict[str, Any]:
         """`given` and, when it moves the provider to another origin, without what belonged to the earlier one."""
-        now = self._now()
-        if not given.get("base_url") or id not in now.rows:
+        row = self._now().rows.get(id)
+        address = given.get("base_url")
+        if row is None or not isinstance(address, str):
             return given
-        layers = now.planned(id, given) if source == CONFIG else (*now.layers[id], Layer(SESSION, given))
-        return edit.left_behind(table, given, now.rows[id].config.base_url, merge(id, layers).config.base_url)
+        to = check_url(address, kind=str(given.get("kind") or row.config.kind)).url
+        return edit.left_behind(table, given, row.config.base_url, to)
 
     def clear_session(self, id: str) -> None:
         """Take back what `set_session` did."""
@@ -310,10 +311,13 @@ class Registry:
             changes: dict[str, dict[str, Any]] = {}
             lines: list[str] = []
             for id, table in edit.imported(text).items():
-                given = edit.with_own_headers(edit.cleaned(table, new=True), edit.own_table(now.config, id))
+                given = edit.cleaned(table, new=True)
+                before = now.rows[id].config if id in now.rows else None
+                after = merge(id, now.planned(id, given)).config
+                if before and edit.same_origin(before.base_url, after.base_url):
+                    given = edit.with_own_headers(given, edit.own_table(now.config, id))
                 layers = now.planned(id, given)
                 after = merge(id, layers).config
-                before = now.rows[id].config if id in now.rows else None
                 if before == after:
                     lines.append(f"{id}: no change")
                     continue
