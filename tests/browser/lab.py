@@ -91,8 +91,12 @@ def chromium() -> Iterator[Any]:
             browser.close()
 
 
+_FOREIGN = ("_API_KEY", "_API_KEY_FILE", "_BASE_URL", "_MODELS", "_TOKEN")
+"""Variables whose names end like this are the developer's, and none of the browser's business."""
+
+
 class Lab:
-    """A JupyterLab server over `folder`, whose kernels see this checkout."""
+    """A JupyterLab server over `folder`, whose kernels see this checkout. Notebook 7 is in it too, where installed."""
 
     def __init__(self, folder: Path, *, theme: str = "light", env: Mapping[str, str] | None = None) -> None:
         self.folder = folder
@@ -125,13 +129,23 @@ class Lab:
         return self
 
     def _environment(self) -> dict[str, str]:
-        env = dict(os.environ) | {"PYTHONPATH": str(SRC), "JUPYTER_PREFER_ENV_PATH": "1"}
+        env = {k: v for k, v in os.environ.items() if not k.endswith(_FOREIGN) and not k.startswith("NBLLM_")}
+        env |= {"PYTHONPATH": str(SRC), "JUPYTER_PREFER_ENV_PATH": "1"}
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env['PATH']}"
         env.pop("PYTEST_CURRENT_TEST", None)  # kernels would take themselves for nbval's
         for name, folder in _FOLDERS.items():
             (self.own / folder).mkdir(exist_ok=True)
             env[name] = str(self.own / folder)
         return env | self._env
+
+    def add_kernel(self, name: str, environ: Mapping[str, str]) -> None:
+        """A kernel with these variables, for notebooks whose metadata name it. Each has an NBLLM_HOME of its own."""
+        folder = self.own / "data/kernels" / name
+        folder.mkdir(parents=True)
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        env = {"NBLLM_HOME": str(self.own / "homes" / name), **environ}
+        spec = {"argv": command, "display_name": name, "language": "python", "env": env}
+        (folder / "kernel.json").write_text(json.dumps(spec))
 
     def _command(self) -> list[str]:
         options = {
@@ -142,6 +156,7 @@ class Lab:
             "ServerApp.open_browser": "False",
             "IdentityProvider.token": self.token,
             "LabApp.expose_app_in_browser": "True",
+            "JupyterNotebookApp.expose_app_in_browser": "True",
         }
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *flags]
@@ -198,17 +213,23 @@ class Lab:
 
     # ------------------------------------------------------------ pages
 
-    def open(self, browser: Any, notebook: str, *, size: tuple[int, int] = (1200, 900), watch: Any = None) -> Any:
-        """A page with this notebook, its kernel idle. `watch(page)` is called before anything is loaded."""
+    def open(
+        self, browser: Any, notebook: str, *, size: tuple[int, int] = (1200, 900), watch: Any = None, app: str = "lab"
+    ) -> Any:
+        """A page with this notebook, its kernel idle. `watch(page)` is called before anything is loaded.
+
+        `app`: "lab", or "notebook" for Notebook 7.
+        """
         page = browser.new_context(viewport={"width": size[0], "height": size[1]}).new_page()
         if watch is not None:
             watch(page)
-        self.load(page, notebook)
+        self.load(page, notebook, app=app)
         return page
 
-    def load(self, page: Any, notebook: str) -> None:
+    def load(self, page: Any, notebook: str, *, app: str = "lab") -> None:
         """Load, or load again, this notebook."""
-        page.goto(f"{self.url}/lab/tree/{notebook}?reset&token={self.token}", wait_until="domcontentloaded")
+        place = f"lab/tree/{notebook}?reset&" if app == "lab" else f"notebooks/{notebook}?"
+        page.goto(f"{self.url}/{place}token={self.token}", wait_until="domcontentloaded")
         page.wait_for_selector(".jp-Notebook .jp-Cell", timeout=60_000)
         page.wait_for_function(f"() => window.jupyterapp && {_PANEL}?.context.isReady", timeout=60_000)
         self.wait_until_idle(page)

@@ -35,7 +35,9 @@ def start(*, port: int | None, browser: bool) -> int:
 
 
 def _command(folder: Path, *, port: int | None, browser: bool) -> list[str]:
-    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}", str(folder / QUICKSTART)]
+    command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
+    # Also the address that is printed for `--no-browser` opens the notebook; with a file's name it would not.
+    command.append(f"--LabApp.default_url=/lab/tree/{QUICKSTART}")
     command += [f"--port={port}"] if port is not None else []
     command += [] if browser else ["--no-browser"]
     if getattr(os, "geteuid", lambda: 1)() == 0:
