@@ -86,7 +86,11 @@ def _versions(_: Workspace) -> Iterator[Finding]:
 
 def _paths(workspace: Workspace) -> Iterator[Finding]:
     paths = workspace.paths
-    for topic, folder in (("config", paths.config_dir), ("data", paths.data_dir), ("cache", paths.cache_dir)):
+    if paths.config_dir == paths.data_dir:  # NBLLM_HOME
+        folders = {"home": paths.data_dir, "cache": paths.cache_dir}
+    else:
+        folders = {"config": paths.config_dir, "data": paths.data_dir, "cache": paths.cache_dir}
+    for topic, folder in folders.items():
         yield _folder(topic, folder)
     there = next(p for p in (paths.data_dir, *paths.data_dir.parents) if p.exists())
     free = shutil.disk_usage(there).free

@@ -1,0 +1,123 @@
+"""The table of providers: who counts as usable, what a person sees, what a program is told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chatting import says, talking
+from key_shapes import SHAPES, traces
+from nbllm.connection.overview import COLUMNS
+from nbllm.workspace import Workspace
+
+
+@pytest.fixture
+def workspace() -> Iterator[Workspace]:
+    made = Workspace()
+    yield made
+    made.close()
+
+
+def _seen(workspace: Workspace) -> dict[str, dict[str, object]]:
+    return {row["id"]: row for row in workspace.providers().shown_rows()}
+
+
+def test_usable_is_a_key_or_none_needed_and_neither_off_nor_gone(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = workspace.overview.usable_ids
+    assert {"demo", "ollama"} <= set(ids())
+    assert not {"groq", "litellm"} & set(ids())  # no key; a list of somebody else's models
+    monkeypatch.setenv("GROQ_API_KEY", "abcdefghijkl1234")
+    assert "groq" in ids()
+    workspace.registry.set_enabled(["groq"], False)
+    assert "groq" not in ids()
+    workspace.registry.set_session("old", base_url="http://127.0.0.1:9/v1", auth="none", status="retired")
+    assert "old" not in ids()
+
+
+def test_a_newcomer_sees_the_demo_and_two_sentences(workspace: Workspace) -> None:
+    assert list(_seen(workspace)) == ["demo"]
+    text = repr(workspace.providers())
+    assert "%llm_providers discover" in text
+    assert "Ollama" in text.splitlines()[-2]
+    assert "lack a key" in text.splitlines()[-1]
+    assert workspace.providers()._repr_html_().count("<tr>") == 2
+    assert len(workspace.providers()) > 5  # the rows are all there for programs
+
+
+def test_the_key_column_names_the_variable(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "abcdefghijkl1234")
+    assert _seen(workspace)["groq"]["key"] == "environment (GROQ_API_KEY)"
+    every = {row["id"]: row for row in workspace.providers(every=True).shown_rows()}
+    assert every["openai"]["key"] == "needs OPENAI_API_KEY"
+    assert every["demo"]["key"] == "not needed"
+    told = {row["id"]: row for row in workspace.providers(every=True).as_json()}
+    assert (told["groq"]["key"], told["openai"]["key"], told["demo"]["key"]) == ("environment", "none", "not-needed")
+
+
+def test_every_row_is_shown_when_all_are_asked_for(workspace: Workspace) -> None:
+    table = workspace.providers(every=True)
+    assert len(table.shown_rows()) == len(table) == len(workspace.registry.all())
+    assert table.note is None
+
+
+def test_a_local_server_is_shown_once_there_is_a_sign_of_it(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "ollama" not in _seen(workspace)
+    monkeypatch.setenv("OLLAMA_BASE_URL", "http://127.0.0.1:11435")
+    assert "ollama" in _seen(workspace)
+
+
+def test_a_provider_that_is_off_says_so(workspace: Workspace) -> None:
+    workspace.registry.add("mine", base_url="http://127.0.0.1:9/v1")
+    workspace.registry.set_enabled(["mine"], False)
+    assert _seen(workspace)["mine"]["checked"] == "disabled"
+
+
+def test_the_last_test_is_shown(workspace: Workspace) -> None:
+    workspace.registry.add("mine", base_url="http://127.0.0.1:9/v1", auth="none")
+    workspace.check("mine")
+    workspace.check("demo")
+    assert (_seen(workspace)["mine"]["checked"], _seen(workspace)["demo"]["checked"]) == ("failed at connect", "ok")
+
+
+def test_programs_get_the_fixed_columns_and_unknown_is_none(workspace: Workspace) -> None:
+    rows = workspace.providers().as_json()
+    assert all(tuple(row) == COLUMNS for row in rows)
+    ollama = next(row for row in rows if row["id"] == "ollama")
+    assert (ollama["model_count"], ollama["models_age_s"], ollama["last_check"]) == (None, None, None)
+
+
+def test_what_is_known_of_a_provider_holds_no_key_and_no_header(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = SHAPES[0].key()
+    monkeypatch.setenv("MINE_API_KEY", key)
+    workspace.registry.add("mine", base_url="http://127.0.0.1:9/v1", headers={"X-Team": "blue"})
+    shown = repr(workspace.overview.describe("mine"))
+    assert "X-Team" in shown
+    assert "blue" not in shown
+    assert not traces(key, shown + workspace.overview.describe("mine")._repr_html_())
+
+
+def test_foreign_names_make_no_html_and_no_second_line(workspace: Workspace) -> None:
+    workspace.registry.add("mine", base_url="http://127.0.0.1:9/v1", name="<img src=x>\u202e")
+    table = workspace.providers()
+    assert "<img" not in table._repr_html_()
+    assert "<U+202E>" in repr(table)
+
+
+def test_the_sentences_after_adding_say_what_to_do_next(workspace: Workspace) -> None:
+    said = workspace.overview.add("mine", {"base_url": "https://api.example.com/v1/"})
+    assert said[0].startswith("mine: added (https://api.example.com/v1)")
+    assert any("%llm_providers key mine" in s for s in said)
+    assert said[-1] == "try it with `%llm_providers test mine`"
+
+
+def test_references_to_choose_from_ask_no_network() -> None:
+    with talking(says("hi"), models=["a", "b"]) as (workspace, server):
+        assert {"peer/a", "peer/b"} <= set(workspace.overview.known_refs())
+        assert server.requests == []
