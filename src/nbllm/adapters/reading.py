@@ -121,8 +121,8 @@ async def refusal(response: httpx2.Response, endpoint: Endpoint, *, model: str |
     if 300 <= status < 400:
         return redirected(provider=provider.id, status=status, url=str(response.url), headers=headers)
     error = error_from_response(provider=provider.id, status=status, headers=headers, body=body, model=model)
-    if status == 401 and endpoint.key is None and not provider.headers:
-        # No key was refused: none was sent.
+    if status == 401 and endpoint.key is None and not provider.headers and provider.kind != "demo":
+        # No key was refused: none was sent. (The demo plays a refusal, and never has a key.)
         return AuthenticationError(
             f"{provider.id} wants a key, and none was sent (401)",
             hint=f"give the key with `%llm_providers key {provider.id}`",
