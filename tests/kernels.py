@@ -13,7 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jupyter_client.manager import KernelManager
 
@@ -101,10 +101,16 @@ class Kernel:
         environ: Variables beside those of this process.
         answers: What is typed at prompts, in order.
         folder: Where it runs.
+        process_log: Takes what the process itself writes; None: as this process.
     """
 
     def __init__(
-        self, environ: Mapping[str, str] | None = None, *, answers: Sequence[str] = (), folder: Path | None = None
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        answers: Sequence[str] = (),
+        folder: Path | None = None,
+        process_log: IO[bytes] | None = None,
     ) -> None:
         # A kernel under pytest would take itself for nbval's.
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
@@ -113,10 +119,12 @@ class Kernel:
         self.log: list[Message] = []
         """Every message on IOPub, of all cells."""
         self._manager = KernelManager(kernel_name="python3")
-        self._folder = folder
+        self.folder = folder or Path.cwd()
+        self._process_log = process_log
 
     def __enter__(self) -> Kernel:
-        self._manager.start_kernel(env=self.environ, cwd=str(self._folder) if self._folder else None)
+        streams = {"stdout": self._process_log, "stderr": self._process_log} if self._process_log else {}
+        self._manager.start_kernel(env=self.environ, cwd=str(self.folder), **streams)
         self.client = self._manager.client()
         self.client.start_channels()
         self.client.wait_for_ready(timeout=60)
@@ -194,6 +202,10 @@ class Kernel:
     def interrupt(self) -> None:
         """As the stop button does."""
         self._manager.interrupt_kernel()
+
+    def signal(self, number: int) -> None:
+        """Send the process a signal."""
+        self._manager.signal_kernel(number)
 
 
 def peer(url: str, **fields: str) -> str:

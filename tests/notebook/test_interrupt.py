@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import random
+import signal
 import socket
 import threading
 import time
@@ -27,6 +28,7 @@ CLOSED_WITHIN_S = 1.0
 SLACK_S = 4.0
 """Other work on the machine; the figure itself is measured by the campaign and not asserted."""
 DEFAULT, CAMPAIGN = 12, 200
+KERNELS_OWN = "ipykernel's own code was stopped"
 
 
 @dataclass(frozen=True)
@@ -174,7 +176,8 @@ def _send(connection: socket.socket, piece: bytes) -> None:
 
 
 LEFT_OPEN = """
-import asyncio, json, psutil, socket, threading
+import asyncio, faulthandler, json, psutil, signal, socket, threading
+faulthandler.register(signal.SIGUSR1, file=open("stacks.txt", "w"))
 from nbllm import aio
 def _tasks():
     loop = aio._current.loop if aio._current else None
@@ -206,7 +209,7 @@ class Outcome:
 @pytest.fixture
 def stage(tmp_path: Path) -> Iterator[tuple[Kernel, Server]]:
     server = Server()
-    with Kernel(folder=tmp_path) as kernel:
+    with (tmp_path / "process.log").open("wb") as log, Kernel(folder=tmp_path, process_log=log) as kernel:
         kernel.run(peer(server.url))
         kernel.run(LEFT_OPEN)
         # What starts once and stays: our loop and store, the loop's pool of threads, pyzmq's thread for large messages.
@@ -218,7 +221,9 @@ def stage(tmp_path: Path) -> Iterator[tuple[Kernel, Server]]:
             server.close()
 
 
-def _stop_in(phase: Phase, delay_s: float, kernel: Kernel, server: Server, number: int) -> tuple[Run, float, float]:
+def _stop_in(
+    phase: Phase, delay_s: float, kernel: Kernel, server: Server, number: int
+) -> tuple[Run | None, float, float]:
     before = len(server.requests)
     tool = " --tool nap" if phase.model == "tool" else ""
     cell = kernel.start(
@@ -230,28 +235,51 @@ def _stop_in(phase: Phase, delay_s: float, kernel: Kernel, server: Server, numbe
     time.sleep(delay_s)
     kernel.interrupt()
     pressed = time.monotonic()
-    run = kernel.finish(cell, timeout_s=30)
+    run = None
+    try:
+        run = kernel.finish(cell, timeout_s=10)
+    except AssertionError as exc:
+        stacks = _stacks(kernel)
+        if "nbllm" in stacks.partition("Current thread")[2]:
+            raise AssertionError(f"{phase} after {delay_s:.4f} s, question {number}: {exc}\n{stacks}") from None
+        # The signal met ipykernel between two cells, which then never answers for the one; it is idle again.
     return run, pressed, time.monotonic()
+
+
+def _stacks(kernel: Kernel) -> str:
+    """Where the kernel's threads are, and what its process wrote."""
+    kernel.signal(signal.SIGUSR1)
+    time.sleep(1)
+    return "\n".join(path.read_text() for path in (kernel.folder / "stacks.txt", kernel.folder / "process.log"))
 
 
 def _examine(phase: Phase, delay_s: float, kernel: Kernel, server: Server, number: int, before: list[str]) -> Outcome:
     first = len(server.requests)
     run, pressed, ended = _stop_in(phase, delay_s, kernel, server, number)
     problems: list[str] = []
+    if run is None:
+        _next_works(kernel, number, problems)
+        _nothing_left(kernel, server, before, problems)
+        return Outcome(phase.name, KERNELS_OWN, 0, 0.0, None, problems)
     stopped = run.ename == "KeyboardInterrupt"
     if run.ename not in (None, "KeyboardInterrupt"):
         problems.append(f"ended with {run.ename}: {run.evalue}")
-    if stopped and run.error is not None and len("".join(run.error["traceback"]).splitlines()) != 1:
-        problems.append(f"more than one line: {run.error['traceback']}")
+    shown = "".join(run.error["traceback"]) if run.error else ""
+    if stopped and len(shown.splitlines()) != 1 and "nbllm" in shown:  # else IPython's own code was stopped
+        problems.append(f"more than one line: {shown}")
     if phase.has_text is False and not stopped:
         problems.append("was not stopped")
     close_s = _seen_close(server.requests[first:], pressed, problems)
     text = _kept(kernel, run, number, stopped, problems)
     _nothing_left(kernel, server, before, problems)
+    _next_works(kernel, number, problems)
+    return Outcome(phase.name, run.ename, len(text), ended - pressed, close_s, problems)
+
+
+def _next_works(kernel: Kernel, number: int, problems: list[str]) -> None:
     again = kernel.run(f"r = %chat -m peer/short -c again{number} and now?", timeout_s=30)
     if not again.ok or kernel.value("str(r)") != "w0 w1 w2 ":
         problems.append(f"the next cell failed: {again.error}")
-    return Outcome(phase.name, run.ename, len(text), ended - pressed, close_s, problems)
 
 
 def _seen_close(requests: list[Connection], pressed: float, problems: list[str]) -> float | None:
@@ -331,7 +359,8 @@ def test_a_chat_can_be_stopped_at_any_moment(stage: tuple[Kernel, Server], campa
     assert [(o.phase, o.problems) for o in outcomes if o.problems] == []
     assert len(after["threads"]) <= len(before["threads"]) + 2
     assert after["files"] <= before["files"] + 2
-    stopped = [o for o in outcomes if o.ename]
+    assert sum(o.ename == KERNELS_OWN for o in outcomes) <= 1 + count // 20
+    stopped = [o for o in outcomes if o.ename == "KeyboardInterrupt"]
     assert len(stopped) >= count // 2
     if campaign:
         assert {o.phase for o in stopped} == {p.name for p in PHASES}

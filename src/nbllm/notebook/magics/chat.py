@@ -80,10 +80,10 @@ class ChatMagics(Magics):
 
         Every option is on the reference page of the magic, and `%%chat --help` lists them.
         """
-        asked, body = _read(line, cell)
-        if asked.help:
-            return print(_parser("%%chat", with_model=True).format_help())  # noqa: T201
         with running():
+            asked, body = _read(line, cell)
+            if asked.help:
+                return print(_parser("%%chat", with_model=True).format_help())  # noqa: T201
             text = self._question(asked, body)
             options = self._options(asked)
             return workspace().dry_run(text, options) if asked.dry_run else self._ask(text, options, asked)

@@ -25,8 +25,8 @@ class ConfigMagics(Magics):
         `preset NAME -p k=v ...` keeps parameters under a name (without -p it is removed), `preset` lists them;
         `history` lists earlier versions of the file, `undo` goes back to the last one.
         """
-        words = split(line)
         with running():
+            words = split(line)
             return VERBS[words[0]](words[1:]) if words and words[0] in VERBS else _settings(words)
 
 

@@ -33,8 +33,8 @@ class ProviderMagics(Magics):
 
         Verbs: list, show, add, edit, remove, enable, disable, test, models, use, key, forget, discover, export, import.
         """
-        words = split(line)
         with running():
+            words = split(line)
             if not words:
                 return workspace().providers()
             if words[0] not in VERBS:
