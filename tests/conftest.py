@@ -60,6 +60,7 @@ def _nothing_left_behind() -> Iterator[None]:
     yield
     if (module := sys.modules.get("nbllm.workspace")) is not None:
         module.forget_current()
+        module.debug_when(None)
     if (module := sys.modules.get("nbllm.credentials.redaction")) is not None:
         module.uninstall_log_filter()
 

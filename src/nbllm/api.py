@@ -18,31 +18,8 @@ def workspace() -> Workspace:
     return current()
 
 
-def _options(
-    *,
-    model: str | None = None,
-    system: str | None = None,
-    params: Mapping[str, Any] | None = None,
-    attachments: Sequence[Any] = (),
-    tools: Sequence[Callable[..., Any]] = (),
-    schema: Any = None,
-    preset: str | None = None,
-    conversation: str = "main",
-    new: bool = False,
-    history: bool = True,
-) -> ChatOptions:
-    return ChatOptions(
-        model=model,
-        system=system,
-        params=params or {},
-        attachments=attachments,
-        tools=tools,
-        schema=schema,
-        preset=preset,
-        conversation=conversation,
-        new=new,
-        history=history,
-    )
+def _options(options: Mapping[str, Any]) -> ChatOptions:
+    return ChatOptions(**{name: value for name, value in options.items() if value is not None})
 
 
 def chat(
@@ -79,8 +56,8 @@ def chat(
     """
     return workspace().chat(
         prompt,
-        _options(
-            model=model, system=system, params=params, attachments=attachments, tools=tools, schema=schema,
+        ChatOptions(
+            model=model, system=system, params=params or {}, attachments=attachments, tools=tools, schema=schema,
             preset=preset, conversation=conversation, new=new, history=history,
         ),
     )  # fmt: skip
@@ -88,12 +65,12 @@ def chat(
 
 async def achat(prompt: str, **options: Any) -> Reply:
     """`chat`, awaited; the same arguments."""
-    return await workspace().achat(prompt, _options(**options))
+    return await workspace().achat(prompt, _options(options))
 
 
 async def astream(prompt: str, **options: Any) -> AsyncIterator[Delta]:
     """The answer as it arrives; the same arguments as `chat`."""
-    async for delta in workspace().astream(prompt, _options(**options)):
+    async for delta in workspace().astream(prompt, _options(options)):
         yield delta
 
 

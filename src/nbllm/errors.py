@@ -37,7 +37,7 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = [
@@ -75,6 +75,25 @@ __all__ = [
 ]
 
 
+_debug: Callable[[], bool] | None = None
+
+
+def debug_when(ask: Callable[[], bool] | None) -> None:
+    """Have errors shown with their whole traceback whenever `ask` says so: the setting `debug` of a workspace."""
+    global _debug  # noqa: PLW0603
+    _debug = ask
+
+
+def tracebacks_wanted() -> bool:
+    """Whether errors are shown with their whole traceback: `NBLLM_DEBUG=1`, or the setting `debug`."""
+    if os.environ.get("NBLLM_DEBUG") == "1":
+        return True
+    try:
+        return _debug is not None and _debug()
+    except NbllmError:  # the settings cannot be read, which is told where they are used
+        return False
+
+
 class NbllmError(Exception):
     """Base of all errors of nbllm.
 
@@ -100,7 +119,7 @@ class NbllmError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         """What IPython shows instead of a traceback; the hook is IPython's, the import is not needed."""
-        if os.environ.get("NBLLM_DEBUG") == "1":
+        if tracebacks_wanted():
             return traceback.format_exception(self)
         return [self.describe()]
 

@@ -26,7 +26,7 @@ from nbllm.connection.overview import Overview, ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations
 from nbllm.credentials import Credentials, SavedKey, Secret, install_log_filter
-from nbllm.errors import SettingsError
+from nbllm.errors import SettingsError, debug_when
 from nbllm.local.servers import LocalServers, offered
 from nbllm.messages import Delta, Reply
 from nbllm.providers.registry import ModelRef, Registry
@@ -52,6 +52,7 @@ class Workspace:
         self.kernel = uuid.uuid4().hex
         self.config = ConfigFile(self.paths)
         self.settings = Settings(self.config, environ)
+        debug_when(lambda: bool(self.settings["debug"]))
         self.registry = Registry(self.config, self.settings)
         self.credentials = Credentials(self.paths, self.config, environ)
         self.http = Http(

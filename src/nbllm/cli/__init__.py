@@ -22,6 +22,7 @@ from nbllm.errors import (
     StoreError,
     UnsupportedError,
     UsageError,
+    tracebacks_wanted,
 )
 from nbllm.foreign import visible
 
@@ -81,7 +82,7 @@ def _say_other(exc: Exception, words: list[str]) -> int:
 def _say_unexpected(exc: Exception) -> int:
     from nbllm.credentials.redaction import redact  # noqa: PLC0415  (only here)
 
-    if os.environ.get("NBLLM_DEBUG") == "1":
+    if tracebacks_wanted():
         print(redact("".join(traceback.format_exception(exc))), file=sys.stderr, end="")  # noqa: T201
         return 1
     said = redact(f"{type(exc).__name__}: {exc}")
@@ -89,7 +90,7 @@ def _say_unexpected(exc: Exception) -> int:
 
 
 def _say(error: NbllmError) -> int:
-    if os.environ.get("NBLLM_DEBUG") == "1":
+    if tracebacks_wanted():
         traceback.print_exception(error)
     else:
         print(f"error: {visible(in_shell(error.message))}", file=sys.stderr)  # noqa: T201

@@ -19,10 +19,11 @@ def ask(
     """Ask and show. Whatever happens, the screen ends with exactly what arrived.
 
     Args:
-        live: False shows the answer once; None decides by the front end.
+        live: False shows the answer once; None decides by the setting `live`, else by the front end.
         quiet: Show nothing.
     """
-    return Asked(workspace.ask(prompt, options), live=live, quiet=quiet)
+    wanted: bool | None = workspace.settings["live"] if live is None else live
+    return Asked(workspace.ask(prompt, options), live=wanted, quiet=quiet)
 
 
 class Asked:
