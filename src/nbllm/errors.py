@@ -80,7 +80,7 @@ _debug: Callable[[], bool] | None = None
 
 def debug_when(ask: Callable[[], bool] | None) -> None:
     """Have errors shown with their whole traceback whenever `ask` says so: the setting `debug` of a workspace."""
-    global _debug  # noqa: PLW0603
+    global _debug
     _debug = ask
 
 
