@@ -51,7 +51,7 @@ def cannot_carry(what: str, request: ChatRequest) -> UnsupportedError:
     """The error for an attachment that the wire format has no place for."""
     return UnsupportedError(
         f"{request.provider} cannot be sent {what}",
-        hint="turn it into text, an image or a PDF first",
+        hint="turn it into text or pictures first, or ask a provider that takes it",
         provider=request.provider,
     )
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import replace
@@ -167,7 +168,7 @@ class ChatRun:
                     yield item
         except NbllmError as exc:
             self._failed(exc)
-            raise
+            raise _without_frames(exc)
         self._finish()
 
     async def adeltas(self) -> AsyncIterator[Delta]:
@@ -181,7 +182,7 @@ class ChatRun:
                     yield item
         except NbllmError as exc:
             await asyncio.to_thread(self._failed, exc)
-            raise
+            raise _without_frames(exc)
         except (asyncio.CancelledError, GeneratorExit):
             self._keep(FinishReason.INTERRUPTED)
             raise
@@ -251,7 +252,9 @@ class ChatRun:
             return plan.adapter.stream(request, plan.endpoint)
 
         def on_wait(seconds: float, error: ProviderError, number: int) -> None:
-            self._waiting = (time.monotonic() + seconds, f"{error.message} (attempt {number} of {policy.attempts})")
+            # Waiting for a limit of the user's own is no attempt.
+            which = f" (attempt {number} of {policy.attempts})" if number else ""
+            self._waiting = (time.monotonic() + seconds, f"{error.message}{which}")
 
         policy = RetryPolicy(max_wait_s=float(self._services.settings["max_wait_s"]))
         gate = self._services.gate(plan.endpoint.provider)
@@ -409,6 +412,14 @@ def _worst_case(request: ChatRequest, plan: Plan) -> int:
     if plan.endpoint.provider.rate_limit.tokens_per_minute is None:
         return 0
     return estimate_tokens(join_text(request.messages)) + (request.max_tokens or 0)
+
+
+def _without_frames(error: NbllmError) -> NbllmError:
+    """The error without the frames below, whose local values hold what the server sent: it may have echoed the key.
+
+    IPython's `%xmode Verbose` shows those when the error is the context of another.
+    """
+    return error if os.environ.get("NBLLM_DEBUG") == "1" else error.with_traceback(None)
 
 
 def _joined(texts: list[str]) -> str:

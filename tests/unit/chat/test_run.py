@@ -383,3 +383,34 @@ def test_a_conversation_goes_on_after_a_turn_that_ended_in_a_tool_call() -> None
         workspace.chat("and now?", PEER)
 
     assert [m["role"] for m in sent(server, 1)["messages"]] == ["user", "user"]
+
+
+def test_a_failed_call_keeps_no_frame_that_holds_what_the_server_sent() -> None:
+    """Local values are shown by `%xmode Verbose` when the error is the context of another."""
+    plans = {
+        "in the stream": answer(event({"error": {"message": "echoed-canary"}})),
+        "in a 200": answer(b'{"error": {"message": "echoed-canary"}}', kind="application/json"),
+        "as a status": refuses(400, "echoed-canary"),
+    }
+    for how, plan in plans.items():
+        with talking(plan) as (workspace, _), pytest.raises(errors.NbllmError) as caught:
+            workspace.settings.set("max_wait_s", 0, keep=False)
+            workspace.chat("hi", PEER)
+        frames = [entry for entry in caught.traceback if "nbllm" in str(entry.path)]
+        assert "echoed-canary" not in str([entry.frame.f_locals for entry in frames]), how
+        assert caught.value.__context__ is None, how
+
+
+def test_waiting_for_a_limit_of_ones_own_is_no_attempt() -> None:
+    seen: list[str | None] = []
+
+    def tick() -> None:
+        seen.append(run.notice())
+        if any(seen):
+            raise KeyboardInterrupt
+
+    with talking(says("ok"), rate_limit={"requests_per_minute": 1}) as (workspace, _):
+        workspace.chat("hi", PEER)
+        with pytest.raises(KeyboardInterrupt), workspace.ask("hi", PEER) as run:
+            list(run.deltas(on_tick=tick))
+    assert any(notice and "rate limit" in notice and "attempt" not in notice for notice in seen)
