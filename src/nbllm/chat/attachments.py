@@ -50,7 +50,7 @@ def attach(value: Any, *, name: str | None = None, cap_bytes: float = DEFAULT_CA
     if len(data) > cap_bytes:
         raise _too_large(shown, len(data), cap_bytes)
     if not data:
-        raise PromptError(f"the attachment {shown} is empty")
+        raise PromptError(f"the attachment {shown} is empty", hint="leave it out, or check the path or the variable")
     media_type = _media_type(data, shown, media_type)
     return Image(data, media_type, shown) if media_type in IMAGE_TYPES else File(data, media_type, shown)
 
@@ -90,7 +90,9 @@ def _read(path: Path, cap_bytes: float) -> tuple[bytes, str, None]:
         if facts.st_size > cap_bytes:  # before reading: it may be a disk image
             raise _too_large(path.name, facts.st_size, cap_bytes)
         if not (stat.S_ISREG(facts.st_mode) or stat.S_ISDIR(facts.st_mode)):  # a pipe or a device may never end
-            raise PromptError(f"cannot read the attachment {path}: it is not a file")
+            raise PromptError(
+                f"cannot read the attachment {path}: it is not a file", hint="attach a file with an end, or a variable"
+            )
         return path.read_bytes(), path.name, None
     except FileNotFoundError:
         raise PromptError(
@@ -98,7 +100,10 @@ def _read(path: Path, cap_bytes: float) -> tuple[bytes, str, None]:
             hint="a path is taken from the folder of the notebook",
         ) from None
     except (OSError, ValueError) as exc:  # ValueError: a NUL in the path
-        raise PromptError(f"cannot read the attachment {path}: {getattr(exc, 'strerror', None) or exc}") from exc
+        why = getattr(exc, "strerror", None) or exc
+        raise PromptError(
+            f"cannot read the attachment {path}: {why}", hint="check the path, and that you may read it"
+        ) from exc
 
 
 def _figure(value: Any) -> bytes:
@@ -118,7 +123,9 @@ def _json(value: Any, name: str | None) -> bytes:
     try:
         return json.dumps(value, ensure_ascii=False, indent=1, default=str).encode()
     except (TypeError, ValueError) as exc:
-        raise PromptError(f"cannot attach {name or 'the value'}: {exc}") from exc
+        raise PromptError(
+            f"cannot attach {name or 'the value'}: {exc}", hint="attach what JSON has, or a text made of it"
+        ) from exc
 
 
 def _media_type(data: bytes, name: str, known: str | None) -> str:

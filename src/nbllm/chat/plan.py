@@ -197,7 +197,9 @@ def _number(value: Any, name: str) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise PromptError(f"{name} is a number from 0, not {value!r}")
+        raise PromptError(
+            f"{name} is a number from 0, not {value!r}", hint="for example 0.7; leave it out for the default"
+        )
     return float(value)
 
 
@@ -206,7 +208,9 @@ def _whole(value: Any, name: str) -> int | None:
         return None
     # 0 means one token and -1 no limit to some servers, an error to others: neither is ever sent.
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise PromptError(f"{name} is a whole number from 1, not {value!r}")
+        raise PromptError(
+            f"{name} is a whole number from 1, not {value!r}", hint="leave it out for no limit of your own"
+        )
     return value
 
 

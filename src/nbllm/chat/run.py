@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
@@ -25,7 +24,7 @@ from urllib.parse import urlsplit
 
 from nbllm import aio
 from nbllm.chat.plan import Plan, Services, in_prompt
-from nbllm.chat.tools import failure_of, prepare, result_of
+from nbllm.chat.tool_turn import ToolTurn
 from nbllm.errors import (
     NbllmError,
     ProviderError,
@@ -48,61 +47,6 @@ from nbllm.messages import (
 )
 from nbllm.transport.retry import RetryPolicy, retrying
 from nbllm.usage import Cost, cost, estimate_tokens
-
-
-class ToolTurn:
-    """Calls that the model asks for, on their way to the calling thread and back."""
-
-    def __init__(self, calls: tuple[ToolCall, ...], plan: Plan) -> None:
-        self.calls = calls
-        self._plan = plan
-        self._loop = asyncio.get_running_loop()
-        self._results: asyncio.Future[list[ToolResult]] = self._loop.create_future()
-
-    async def results(self) -> list[ToolResult]:
-        """The results, in the order of the calls."""
-        return await self._results
-
-    def execute(self) -> None:
-        """Call the functions here, one after the other. What one raises becomes an error that the model is told."""
-        results = [self._call(c) for c in self.calls]
-        self._give(results)
-
-    def _call(self, call: ToolCall) -> ToolResult:
-        ready = prepare(call, self._plan.tools)
-        if isinstance(ready, ToolResult):
-            return ready
-        try:
-            value = ready()
-            return result_of(call, aio.run(_awaited(value)) if inspect.isawaitable(value) else value)
-        except Exception as exc:  # noqa: BLE001  (any failure of the user's function is told to the model)
-            return failure_of(call, exc)
-
-    async def execute_async(self) -> None:
-        """The same on the caller's own event loop, where coroutine functions are awaited."""
-        results = []
-        for call in self.calls:
-            ready = prepare(call, self._plan.tools)
-            if isinstance(ready, ToolResult):
-                results.append(ready)
-                continue
-            try:
-                value = ready()
-                results.append(result_of(call, await value if inspect.isawaitable(value) else value))
-            except Exception as exc:  # noqa: BLE001  (any failure of the user's function is told to the model)
-                results.append(failure_of(call, exc))
-        self._give(results)
-
-    def _give(self, results: list[ToolResult]) -> None:
-        def settle() -> None:
-            if not self._results.done():
-                self._results.set_result(results)
-
-        self._loop.call_soon_threadsafe(settle)
-
-
-async def _awaited(value: Any) -> Any:
-    return await value
 
 
 class ChatRun:
@@ -160,6 +104,7 @@ class ChatRun:
 
     def _deltas(self, on_tick: Callable[[], None] | None) -> Generator[Delta]:
         self._started = True
+        failure: NbllmError | None = None
         try:
             for item in aio.iterate(self._events(), on_tick=on_tick):
                 if isinstance(item, ToolTurn):
@@ -168,12 +113,15 @@ class ChatRun:
                     yield item
         except NbllmError as exc:
             self._failed(exc)
-            raise _without_frames(exc)
+            failure = exc
+        if failure is not None:
+            raise _without_frames(failure)
         self._finish()
 
     async def adeltas(self) -> AsyncIterator[Delta]:
         """The answer as it arrives, on the caller's own event loop."""
         self._started = True
+        failure: NbllmError | None = None
         try:
             async for item in aio.stream_in_caller(self._events()):
                 if isinstance(item, ToolTurn):
@@ -182,10 +130,12 @@ class ChatRun:
                     yield item
         except NbllmError as exc:
             await asyncio.to_thread(self._failed, exc)
-            raise _without_frames(exc)
+            failure = exc
         except (asyncio.CancelledError, GeneratorExit):
             self._keep(FinishReason.INTERRUPTED)
             raise
+        if failure is not None:
+            raise _without_frames(failure)
         await asyncio.to_thread(self._finish)
 
     def notice(self) -> str | None:
@@ -224,7 +174,7 @@ class ChatRun:
                 continue
             calls = self._builder.tool_calls
             if calls and plan.tools and self._may_go_on(plan):
-                turn = ToolTurn(calls, plan)
+                turn = ToolTurn(calls, plan.tools)
                 yield turn
                 request = self._with_results(request, calls, await turn.results())
                 continue

@@ -87,7 +87,10 @@ def _checked(schema: Mapping[str, Any], label: str) -> Mapping[str, Any]:
     try:
         validators.validator_for(schema).check_schema(dict(schema))
     except SchemaError as exc:
-        raise PromptError(f"the schema {label} is not a JSON Schema: {exc.message}") from exc
+        raise PromptError(
+            f"the schema {label} is not a JSON Schema: {exc.message}",
+            hint="give a pydantic class or a JSON Schema dict",
+        ) from exc
     return schema
 
 

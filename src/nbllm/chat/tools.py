@@ -40,7 +40,9 @@ def bind(function: Callable[..., Any], *, name: str | None = None) -> BoundTool:
     """
     label = str(name or getattr(function, "__name__", "tool"))
     if not callable(function):
-        raise PromptError(f"the tool {label} is not a function")
+        raise PromptError(
+            f"the tool {label} is not a function", hint="define it with def, with type hints and a docstring"
+        )
     if not _NAME.fullmatch(label):
         raise PromptError(
             f"the tool {one_line(label, 40)!r} has a name that providers do not take",
@@ -64,13 +66,18 @@ def _fields(function: Callable[..., Any], label: str) -> dict[str, Any]:
         signature = inspect.signature(function)
         hints = get_type_hints(function, include_extras=True)
     except (TypeError, ValueError, NameError) as exc:
-        raise PromptError(f"the tool {label} has a signature that cannot be read: {exc}") from exc
+        raise PromptError(
+            f"the tool {label} has a signature that cannot be read: {exc}", hint="wrap it in a function of your own"
+        ) from exc
     fields: dict[str, Any] = {}
     for parameter in signature.parameters.values():
         if parameter.kind is parameter.VAR_KEYWORD:
             continue
         if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.VAR_POSITIONAL):
-            raise PromptError(f"the tool {label} has the parameter {parameter}, which cannot be given by name")
+            raise PromptError(
+                f"the tool {label} has the parameter {parameter}, which cannot be given by name",
+                hint="wrap it in a function whose parameters have names",
+            )
         default = ... if parameter.default is parameter.empty else parameter.default
         # By alias: pydantic has names of its own, and takes none that start with an underscore.
         field = Field(default, alias=parameter.name, title=parameter.name)
@@ -88,7 +95,7 @@ def bind_all(tools: Sequence[Callable[..., Any]] | Mapping[str, Callable[..., An
     bound: dict[str, BoundTool] = {}
     for name, function in named:
         if name in bound:
-            raise PromptError(f"two tools have the name {name}")
+            raise PromptError(f"two tools have the name {name}", hint="rename one of them")
         bound[name] = bind(function, name=name)
     return bound
 

@@ -52,6 +52,7 @@ def test_what_cannot_be_sent_is_refused_and_nothing_is_sent(case: Refused) -> No
         with pytest.raises(PromptError) as caught:
             workspace.chat(case.prompt, ChatOptions(**{"model": "peer/m", **case.options}))
         assert case.says in caught.value.message
+        assert caught.value.hint
         assert not server.requests
 
 

@@ -393,9 +393,10 @@ def test_a_failed_call_keeps_no_frame_that_holds_what_the_server_sent() -> None:
         "as a status": refuses(400, "echoed-canary"),
     }
     for how, plan in plans.items():
-        with talking(plan) as (workspace, _), pytest.raises(errors.NbllmError) as caught:
+        with talking(plan) as (workspace, _):
             workspace.settings.set("max_wait_s", 0, keep=False)
-            workspace.chat("hi", PEER)
+            with pytest.raises(errors.NbllmError) as caught:
+                workspace.chat("hi", PEER)
         frames = [entry for entry in caught.traceback if "nbllm" in str(entry.path)]
         assert "echoed-canary" not in str([entry.frame.f_locals for entry in frames]), how
         assert caught.value.__context__ is None, how
