@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
-from nbllm.foreign import escape, one_line
+from nbllm.foreign import escape, one_line, visible
 
 Row = Mapping[str, Any]
 
@@ -69,13 +69,16 @@ class Table:
         """The table as text, at most `width` columns wide (None: the terminal's, at least 80)."""
         rows = self.shown_rows()
         if not rows:
-            return "\n".join(filter(None, (self.title, "(nothing)", self.note)))
+            return self._framed("(nothing)")
         cells = [[cell_text(r.get(c)) for c in self.shown] for r in rows]
         widths = [max(len(h), *(len(row[i]) for row in cells)) for i, h in enumerate(self.shown)]
         _shrink(widths, width or max(80, shutil.get_terminal_size((120, 24)).columns))
         lines = [_line(self.shown, widths), _line(["-" * w for w in widths], widths)]
         lines += [_line(row, widths) for row in cells]
-        return "\n".join(filter(None, (self.title, *lines, self.note)))
+        return self._framed(*lines)
+
+    def _framed(self, *lines: str) -> str:
+        return "\n".join(filter(None, (visible(self.title or ""), *lines, visible(self.note or ""))))
 
     def _repr_html_(self) -> str:
         caption = f"<caption style='text-align:left'>{escape(self.title)}</caption>" if self.title else ""

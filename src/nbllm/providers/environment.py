@@ -146,8 +146,10 @@ def parse_list(text: str) -> list[Any]:
     """
     text = text.strip()
     if text.startswith("["):
-        items = json.loads(text)
-        return list(items)
+        try:
+            return list(json.loads(text))
+        except RecursionError as exc:
+            raise ValueError("lists in lists without end") from exc
     return [item.strip() for item in text.split(",") if item.strip()]
 
 

@@ -387,18 +387,20 @@ def test_a_conversation_goes_on_after_a_turn_that_ended_in_a_tool_call() -> None
 
 def test_a_failed_call_keeps_no_frame_that_holds_what_the_server_sent() -> None:
     """Local values are shown by `%xmode Verbose` when the error is the context of another."""
+    echoed = "echoed-canary"  # of a header of one's own, which is a secret, so that messages do not show it
     plans = {
         "in the stream": answer(event({"error": {"message": "echoed-canary"}})),
         "in a 200": answer(b'{"error": {"message": "echoed-canary"}}', kind="application/json"),
         "as a status": refuses(400, "echoed-canary"),
     }
     for how, plan in plans.items():
-        with talking(plan) as (workspace, _):
+        with talking(plan, headers={"X-Team": echoed}) as (workspace, _):
             workspace.settings.set("max_wait_s", 0, keep=False)
             with pytest.raises(errors.NbllmError) as caught:
                 workspace.chat("hi", PEER)
-        frames = [entry for entry in caught.traceback if "nbllm" in str(entry.path)]
-        assert "echoed-canary" not in str([entry.frame.f_locals for entry in frames]), how
+        frames = [entry.frame.f_locals for entry in caught.traceback if "src/nbllm" in str(entry.path)]
+        assert frames, how
+        assert echoed not in str(frames), how
         assert caught.value.__context__ is None, how
 
 
