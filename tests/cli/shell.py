@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -28,3 +29,19 @@ def start(*words: str, env: dict[str, str] | None = None, **options: Any) -> sub
     """Start a command that is to be interrupted."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
     return subprocess.Popen([sys.executable, "-m", "nbllm", *words], env=environment(**(env or {})), **options)
+
+
+def in_terminal(*words: str, env: dict[str, str]) -> str:
+    """What a terminal is sent."""
+    leader, follower = pty.openpty()
+    process = start(*words, env=env, stdout=follower, stderr=follower, stdin=follower)
+    os.close(follower)
+    shown = b""
+    try:
+        while piece := os.read(leader, 65536):
+            shown += piece
+    except OSError:  # the terminal's other end is closed
+        pass
+    process.wait(timeout=30)
+    os.close(leader)
+    return shown.decode()

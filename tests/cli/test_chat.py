@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from chatting import chunk, event, says, sent
-from cli.shell import environment, nbllm, start
+from cli.shell import environment, in_terminal, nbllm, start
 from wire_server import Pause, Send, Stall, WireServer, head
 
 ESC = "\x1b"
@@ -139,26 +138,10 @@ def test_no_escape_sequence_reaches_a_pipe(words: tuple[str, ...]) -> None:
     assert ESC not in done.stdout + done.stderr
 
 
-def _in_terminal(*words: str, env: dict[str, str]) -> str:
-    """What a terminal is sent."""
-    leader, follower = pty.openpty()
-    process = start(*words, env=env, stdout=follower, stderr=follower, stdin=follower)
-    os.close(follower)
-    shown = b""
-    try:
-        while piece := os.read(leader, 65536):
-            shown += piece
-    except OSError:  # the terminal's other end is closed
-        pass
-    process.wait(timeout=30)
-    os.close(leader)
-    return shown.decode()
-
-
 def test_a_model_cannot_steer_the_terminal() -> None:
     hostile = "\x1b]0;title\x07 \x1b[2J a\u202eb"
     with WireServer([says(hostile)]) as server:
-        shown = _in_terminal("chat", "q", "-m", "openai-compatible/x", env={**_peer(server), "NO_COLOR": "1"})
+        shown = in_terminal("chat", "q", "-m", "openai-compatible/x", env={**_peer(server), "NO_COLOR": "1"})
         piped = nbllm("chat", "q", "-m", "openai-compatible/x", env=_peer(server)).stdout
     assert "<U+001B>]0;title<U+0007>" in shown
     assert "<U+202E>" in shown

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
+from typing import Any
 
 from chatting import says
-from cli.shell import nbllm
+from cli.shell import in_terminal, nbllm
 from key_shapes import SHAPES, traces
 from wire_server import WireServer
 
@@ -125,3 +127,22 @@ def test_a_model_of_the_listing_answers_with_a_key_of_the_environment() -> None:
     with WireServer([says("ok")]) as server:
         done = nbllm("chat", "q", "-m", "mine/x", env={"MINE_BASE_URL": server.url, "MINE_API_KEY": "local-key-123"})
     assert done.stdout == "ok\n", done.stderr
+
+
+def test_the_reference_names_every_command() -> None:
+    import typer.main
+
+    from nbllm.cli.app import app
+
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/command-line.md").read_text()
+    commands: Any = typer.main.get_command(app)
+    assert [c for c in commands.commands if f"`nbllm {c}" not in page] == []
+    assert [v for v in commands.commands["providers"].commands if f"`{v}`" not in page] == []
+
+
+def test_several_tests_show_their_progress_in_a_terminal() -> None:
+    shown = in_terminal("providers", "test", "demo", "ollama", env={"TERM": "xterm-256color"})
+    assert "testing" in shown
+    assert "\x1b[" in shown
+    plain = in_terminal("providers", "test", "demo", "ollama", env={"TERM": "xterm-256color", "NO_COLOR": "1"})
+    assert not re.findall(r"\x1b\[[0-9;]*[34][0-7]m", plain)  # bars move the cursor, and have no colours
