@@ -21,13 +21,15 @@ _STALE_AFTER_S = 3600
 
 
 def make_private_folder(folder: Path) -> Path:
-    """Create `folder` (and its parents) with mode 0700; an existing one is left as it is.
+    """Create `folder` and the parents that are missing, each with mode 0700; existing ones are left as they are.
 
     Raises:
         OSError: It cannot be created.
     """
     if not folder.is_dir():
-        folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+        if folder.parent != folder:
+            make_private_folder(folder.parent)  # `parents=True` would make them with the umask's mode
+        folder.mkdir(mode=FOLDER_MODE, exist_ok=True)
         with contextlib.suppress(OSError):  # some network file systems know no modes
             folder.chmod(FOLDER_MODE)
     return folder

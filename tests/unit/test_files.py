@@ -28,6 +28,17 @@ def test_a_file_is_written_whole_and_private(tmp_path: Path) -> None:
     assert os.listdir(target.parent) == ["file"]
 
 
+def test_every_folder_on_the_way_is_private(tmp_path: Path) -> None:
+    """Also with a umask that lets others read, and when a folder of the home is the first thing that is made."""
+    before = os.umask(0o022)
+    try:
+        write_atomic(tmp_path / "home" / "cache" / "checks" / "file", "x")
+    finally:
+        os.umask(before)
+    for folder in ("home", "home/cache", "home/cache/checks"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == 0o700, folder
+
+
 def test_a_folder_that_was_there_keeps_its_mode(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     folder.mkdir(mode=0o755)

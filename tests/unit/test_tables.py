@@ -79,3 +79,9 @@ def test_sentences_are_lines() -> None:
     assert repr(said) == "one <b>\ntwo"
     assert said._repr_html_() == "<div>one &lt;b&gt;</div><div>two</div>"
     assert rows_of([]) == []
+
+
+def test_title_and_note_cannot_drive_a_terminal() -> None:
+    for table in (Table(ROWS, title="\x1b[31mT", note="N\u202e\nM"), Table([], title="\x1b[31mT", note="N\u202e\nM")):
+        assert "\x1b" not in repr(table)
+        assert repr(table).endswith("N<U+202E>\nM")
