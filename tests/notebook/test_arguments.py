@@ -133,7 +133,8 @@ def _parser() -> Arguments:
 
 
 PLACES = ("{}", "--model {}", "--model={}", "--header X-Foo={}", "--header Authorization={}", "--env {}",
-          "--header 'Authorization=Bearer {}'", "--param api_key={}", "ID {}", "--nosuch {}", "--nosuch={}")  # fmt: skip
+          "--header 'Authorization=Bearer {}'", "--param api_key={}", "ID {}", "--nosuch {}",
+          "--nosuch={}")  # fmt: skip
 ANYWHERE = ("--system 'use {} for it'", "--conversation {}", "--param x={}")
 
 
@@ -163,7 +164,8 @@ def test_the_known_shapes_are_refused_also_in_free_text(shape, place: str) -> No
         "--param seed=12345678901234567890", "--param max_tokens=5", "--model pplx-70b-online-chat",
         "--param user=9f86d081884c7d659a2feaa0c55ad015", "--header OpenAI-Organization=org-Ab3dE5gH7jK9mN1pQ3rS5tU7",
         "--model accounts/fireworks/models/llama4-maverick-instruct-basic", "--env GROQ_API_KEY",
-        "--model local/TinyLlama-1.1B-Chat-v1.0-GGUF-Q4_K_M", "--param 'stop=[\"a\", \"b\"]'", "--header api-version=2024",
+        "--model local/TinyLlama-1.1B-Chat-v1.0-GGUF-Q4_K_M", "--param 'stop=[\"a\", \"b\"]'",
+        "--header api-version=2024",
     ],
 )  # fmt: skip
 def test_what_is_no_key_is_not_taken_for_one(line: str) -> None:

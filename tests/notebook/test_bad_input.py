@@ -34,6 +34,7 @@ class Bad:
     """Parts of message and hint."""
 
 
+ADD = "%llm_providers add mine --base-url http://127.0.0.1/v1"
 CASES = (
     Bad("unknown flag", "%%chat peer/m --temprature 1\nhi", errors.UsageError, ("--temprature", "--temperature")),
     Bad("flag without value", "%%chat peer/m -t\nhi", errors.UsageError, ("-t", "value", "--help")),
@@ -75,9 +76,9 @@ CASES = (
     Bad("add without a place", "%llm_providers add mine", errors.UsageError, ("--base-url",)),
     Bad("add with a bad id", "%llm_providers add My_Own --base-url http://127.0.0.1/v1", errors.RegistryError, ("id",)),
     Bad("add with a bad URL", "%llm_providers add mine --base-url ftp://x/v1", errors.RegistryError, ("http",)),
-    Bad("add with a bad kind", "%llm_providers add mine --base-url http://127.0.0.1/v1 --kind x", errors.RegistryError, ("kind", "openai")),
-    Bad("add with bad auth", "%llm_providers add mine --base-url http://127.0.0.1/v1 --auth x", errors.RegistryError, ("auth",)),
-    Bad("add one that exists", "%llm_providers add groq --base-url http://127.0.0.1/v1", errors.RegistryError, ("groq",)),
+    Bad("add with a bad kind", f"{ADD} --kind x", errors.RegistryError, ("kind", "openai")),
+    Bad("add with bad auth", f"{ADD} --auth x", errors.RegistryError, ("auth",)),
+    Bad("add one that exists", ADD.replace("mine", "groq"), errors.RegistryError, ("groq",)),
     Bad("edit of nothing", "%llm_providers edit groq", errors.UsageError, ("nothing to change",)),
     Bad("export without a file", "%llm_providers export", errors.UsageError, ("FILE",)),
     Bad("export to nowhere", "%llm_providers export /nosuch/x.toml", errors.ExportError, ("/nosuch/x.toml",)),
@@ -137,7 +138,8 @@ MAGICS = (
     "%llm_providers add mine --base-url http://127.0.0.1:1/v1 --header x-api-key={}", "%llm_providers remove {}",
     "%llm_providers add mine --base-url http://127.0.0.1:1/v1?key={}", "%llm_providers edit groq --env {}",
     "%llm_providers enable {}", "%llm_providers disable {}", "%llm_providers test {}", "%llm_providers models {}",
-    "%llm_providers use {}", "%llm_providers key {}", "%llm_providers key groq {}", "%llm_providers key groq --store {}",
+    "%llm_providers use {}", "%llm_providers key {}", "%llm_providers key groq {}",
+    "%llm_providers key groq --store {}",
     "%llm_providers forget {}", "%llm_providers discover {}", "%llm_providers export {}", "%llm_providers import {}",
     "%llm_config {}", "%llm_config model {}", "%llm_config preset {}", "%llm_config preset x -p api_key={}",
     "%llm_config history {}", "%llm_config undo {}",

@@ -133,7 +133,7 @@ def test_a_tool_is_called_with_what_the_model_wants_and_only_those_named() -> No
         assert sent(server, 0)["tools"][0]["function"]["description"] == "Area in square metres."
         assert len(sent(server, 0)["tools"]) == 1
         assert [(c.name, r.is_error) for c, r in reply.tool_rounds] == [("area", False), ("secret_tool", True)]
-        assert [c for r, c in roles(server) if r == "tool"][0] == "6.0"
+        assert next(c for r, c in roles(server) if r == "tool") == "6.0"
         assert str(reply) == "six"
 
 

@@ -49,7 +49,8 @@ def test_loading_is_silent_and_light_and_opens_nothing(home: Path) -> None:
     opened = []
     def watch(event, args):
         if event.startswith("socket."): opened.append(event)
-        if event == "open" and "nbllm-home" in str(args[0]) and "config.toml" not in str(args[0]): opened.append(args[0])
+        path = str(args[0])
+        if event == "open" and "nbllm-home" in path and "config.toml" not in path: opened.append(path)
     sys.addaudithook(watch)
     from IPython.utils.capture import capture_output
     with capture_output() as caught:
@@ -142,7 +143,6 @@ def test_unloading_undoes_everything_and_loading_works_again() -> None:
             assert shell.good("%chat -m demo/echo hi").value.text
             assert state(shell)["log records"] is not before["log records"]
             shell.good("%unload_ext nbllm")
-            after = state(shell)
             assert state(shell) == before
         assert shell.run("%chat hi").error is not None
 

@@ -131,7 +131,8 @@ class Echo(BaseHTTPRequestHandler):
         self._stream(chunk({"tool_calls": [call]}), chunk({}, finish="tool_calls"), event("[DONE]"))
 
 
-FAILURES = ("ok", "e400", "e400-for-a-key", "e401", "e403", "e404", "e429", "e500", "redirect", "cut", "in-stream", "in-200", "no-json",
+FAILURES = ("ok", "e400", "e400-for-a-key", "e401", "e403", "e404", "e429", "e500", "redirect", "cut", "in-stream",
+            "in-200", "no-json",
             "no-stream")  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def test_the_verbs_are_those_of_the_interface() -> None:
 def test_no_verb_and_list_show_who_can_be_asked() -> None:
     with loaded() as (shell, _):
         usable = shell.good("%llm_providers").value
-        assert [r["id"] for r in usable][0] == "demo"
+        assert next(iter(usable))["id"] == "demo"
         assert "groq" not in [r["id"] for r in usable]
         assert [r["id"] for r in shell.good("%llm_providers list").value] == [r["id"] for r in usable]
         everyone = [r["id"] for r in shell.good("%llm_providers list --all").value]

@@ -28,6 +28,7 @@ from nbllm.adapters.chunks import Answer
 from nbllm.adapters.listing import fetch_listing, read_listing
 from nbllm.adapters.reading import Arrival, drain, refusal
 from nbllm.errors import BadRequestError, NbllmError, UnsupportedError
+from nbllm.loading import quick_imports
 from nbllm.messages import ChatRequest, Delta, File, Image, Message, Reasoning, Role, Text, Tool, ToolResult
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.providers.urls import origin_of
@@ -259,7 +260,8 @@ name is how the SDK itself knows that the response is wanted raw."""
 
 @functools.cache
 def _client_class() -> Any:
-    import openai  # noqa: PLC0415  (half a second; only for the first request)
+    with quick_imports():
+        import openai  # noqa: PLC0415  (half a second; only for the first request)
 
     class Client(openai.AsyncOpenAI):
         """The SDK's client with our authentication, no retries, no redirects, and our errors."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from nbllm.messages import Delta, Reply
+from nbllm.notebook import session
 from nbllm.notebook.display import LiveAnswer
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Asked:
             with self.run as run:
                 for delta in run.deltas(on_tick=self._tick):
                     self._answer.add(delta)
+                    session.started()
             assert run.reply is not None
             self._answer.finish(run.reply)  # in here: an interrupt while a long answer is drawn must not cut it
         except KeyboardInterrupt as stop:

@@ -11,7 +11,7 @@ from IPython.core.completer import CompletionContext, SimpleCompletion, context_
 from IPython.core.getipython import get_ipython
 
 from nbllm.notebook.magics import chat, config, providers
-from nbllm.notebook.session import workspace
+from nbllm.notebook.session import started, workspace
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -118,6 +118,8 @@ def _known(ask: Callable[[Workspace], Iterable[str]]) -> Iterable[str]:
     except Exception as exc:  # noqa: BLE001  (a Tab never fails; what it hit is kept for those who look into it)
         sys.modules[__name__].__dict__["last_problem"] = f"{type(exc).__name__}: {exc}"
         return ()
+    finally:
+        started()
 
 
 last_problem: str | None = None

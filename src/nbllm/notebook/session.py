@@ -6,10 +6,11 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from nbllm.foreign import one_line
+from nbllm.loading import quick_imports
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
@@ -19,9 +20,19 @@ if TYPE_CHECKING:
 
 def workspace() -> Workspace:
     """The workspace of this process. The first call imports what it needs, which `%load_ext` does not."""
+    if "nbllm.workspace" not in sys.modules:
+        _starting.enter_context(quick_imports())  # until `started`: more is loaded on the way to the first word
     from nbllm.workspace import current  # noqa: PLC0415  (pydantic, httpx2: not before the first use)
 
     return current()
+
+
+_starting = ExitStack()
+
+
+def started() -> None:
+    """The first use of the workspace has all that it needs."""
+    _starting.close()
 
 
 @contextmanager
@@ -34,6 +45,7 @@ def running() -> Iterator[None]:
             stop._render_traceback_ = lambda: ["KeyboardInterrupt: stopped"]  # type: ignore[attr-defined]
         raise
     finally:
+        started()
         _tell()
 
 
