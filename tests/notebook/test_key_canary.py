@@ -174,11 +174,20 @@ def breaks():
 """
 
 BUG = """
-import httpx2
-real = httpx2.AsyncHTTPTransport.handle_async_request
+import httpcore2
+real = httpcore2.AsyncConnectionPool.handle_async_request
 async def bug(self, request):
     raise ZeroDivisionError("a bug below us")
-httpx2.AsyncHTTPTransport.handle_async_request = bug
+httpcore2.AsyncConnectionPool.handle_async_request = bug
+"""
+
+
+BUG_OF_OURS = """
+import nbllm.adapters.openai
+ours = nbllm.adapters.openai._messages
+def bug(*args):
+    raise ZeroDivisionError("a bug of ours, with all its frames")
+nbllm.adapters.openai._messages = bug
 """
 
 
@@ -262,7 +271,11 @@ class Scene:
         self.run(f"%%chat via-{way}/ok\nhello")
         self.run(f"nbllm.chat('hello', model='via-{way}/ok')")
         self.run(f"%llm_providers test via-{way}")
-        self.run("httpx2.AsyncHTTPTransport.handle_async_request = real")
+        self.run("httpcore2.AsyncConnectionPool.handle_async_request = real")
+        self.run(BUG_OF_OURS)
+        assert self.run(f"%%chat via-{way}/ok\nhello").ename == "ZeroDivisionError"
+        self.run(f"nbllm.chat('hello', model='via-{way}/ok')")
+        self.run("nbllm.adapters.openai._messages = ours")
 
     def leave(self) -> None:
         """All that writes something at the end."""
