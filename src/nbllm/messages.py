@@ -456,7 +456,7 @@ class ReplyBuilder:
 def _is_json_object(text: str) -> bool:
     try:
         return isinstance(json.loads(text), dict)
-    except ValueError:
+    except (ValueError, RecursionError):  # RecursionError: lists in lists without end
         return False
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from nbllm.errors import PromptError
+from nbllm.foreign import one_line
 
+_DATA = frozenset({"const", "enum", "default", "examples"})
 _FENCE = re.compile(r"```[a-zA-Z]*\s*\n(.*?)\n?```", re.DOTALL)
 
 
@@ -27,7 +29,10 @@ class Shape:
         document, problem = _json_in(text)
         if problem:
             return None, [problem]
-        return self._by_model(document) if self.model is not None else self._by_schema(document)
+        try:
+            return self._by_model(document) if self.model is not None else self._by_schema(document)
+        except RecursionError:
+            return None, ["answer: nested too deeply"]
 
     def _by_model(self, document: Any) -> tuple[Any, list[str]]:
         from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  (loaded by whoever gave the class)
@@ -39,9 +44,15 @@ class Shape:
 
     def _by_schema(self, document: Any) -> tuple[Any, list[str]]:
         from jsonschema import validators  # noqa: PLC0415  (only for answers with a schema)
+        from referencing import Registry  # noqa: PLC0415  (comes with jsonschema)
+        from referencing.exceptions import Unresolvable  # noqa: PLC0415
 
-        validator = validators.validator_for(self.schema)(self.schema)
-        problems = [f"{_place(e.absolute_path)}: {e.message}" for e in validator.iter_errors(document)]
+        # A registry of its own: without one, jsonschema fetches what a `$ref` to another document names.
+        validator = validators.validator_for(self.schema)(self.schema, registry=Registry())
+        try:
+            problems = [f"{_place(e.absolute_path)}: {e.message}" for e in validator.iter_errors(document)]
+        except Unresolvable as exc:
+            problems = [f"answer: the schema cannot be followed to {one_line(exc.ref, 80)}"]
         return (None, problems) if problems else (document, [])
 
     def instruction(self) -> str:
@@ -91,7 +102,53 @@ def _checked(schema: Mapping[str, Any], label: str) -> Mapping[str, Any]:
             f"the schema {label} is not a JSON Schema: {exc.message}",
             hint="give a pydantic class or a JSON Schema dict",
         ) from exc
+    _check_references(schema, label)
     return schema
+
+
+def _check_references(schema: Mapping[str, Any], label: str) -> None:
+    """Every `$ref` leads to somewhere in the schema itself: nothing is fetched, and no answer is paid for in vain.
+
+    Parts with an `$id` of their own have another base; what they refer to is left to the validator.
+    """
+    from jsonschema.validators import validator_for  # noqa: PLC0415  (only for answers with a schema)
+    from referencing import Registry  # noqa: PLC0415  (comes with jsonschema)
+    from referencing.exceptions import Unresolvable  # noqa: PLC0415
+    from referencing.jsonschema import specification_with  # noqa: PLC0415
+
+    dialect = validator_for(schema).META_SCHEMA["$schema"]
+    resource = specification_with(dialect).create_resource(schema)
+    resolver = Registry().resolver_with_root(resource)
+    for reference in _references(schema):
+        seen: list[str] = []
+        try:
+            while isinstance(reference, str) and reference not in seen:
+                seen.append(reference)
+                target = resolver.lookup(reference).contents
+                reference = target.get("$ref") if isinstance(target, Mapping) else None
+        except Unresolvable:
+            why = "leads to nothing in the schema"
+        else:
+            if not isinstance(reference, str):
+                continue
+            why = "leads in a circle"
+        raise PromptError(
+            f"the schema {label} has a $ref that {why}: {one_line(seen[-1], 80)}",
+            hint='put what it means under "$defs", and refer to it as "#/$defs/NAME"',
+        )
+
+
+def _references(schema: Any) -> Iterator[Any]:
+    """Every `$ref` in a schema, which is a tree, since it is JSON; not those in data that stands in it."""
+    if isinstance(schema, Mapping):
+        if isinstance(schema.get("$ref"), str):
+            yield schema["$ref"]
+        for name, value in schema.items():
+            if name not in _DATA and not (isinstance(value, Mapping) and "$id" in value):
+                yield from _references(value)
+    elif isinstance(schema, (list, tuple)):
+        for item in schema:
+            yield from _references(item)
 
 
 def _from_class(cls: type, label: str) -> Mapping[str, Any]:
@@ -117,7 +174,7 @@ def _json_in(text: str) -> tuple[Any, str | None]:
     for candidate in candidates:
         try:
             return json.loads(candidate), None
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
     return None, "the answer is not JSON"
 

@@ -26,6 +26,8 @@ BUNDLED = "bundled"
 CONFIG = "config.toml"
 SESSION = "session"
 
+LOCAL_FIRST_TOKEN_S = 300.0
+"""Unless the row says otherwise; also for a server of the user's own on this machine."""
 _FIELDS_HINT = "docs/reference/provider-rows.md names every field"
 _TABLES = ("headers", "params", "extra_body", "listing", "quirks", "rate_limit", "timeout")
 _KEY_HEADERS = frozenset(
@@ -204,6 +206,7 @@ def _settle(merged: _Merge) -> None:
         if fields.get("gguf"):  # served by nbllm itself, on a port of this machine
             fields.setdefault("local", True)
             fields.setdefault("auth", "none")  # the key of its server is made and known by nbllm alone
+            _be_patient(fields)
             return
         raise RegistryError("the row has no base_url", hint="give it one: --base-url https://HOST/v1")
     verdict = check_url(
@@ -213,10 +216,19 @@ def _settle(merged: _Merge) -> None:
     if fields["local"] and fields.get("auth") != "none" and BUNDLED not in merged.sources.values():
         # Most servers on one's own machine want no key; one that does says so, and the hint asks for it.
         fields.setdefault("key_optional", True)
+    if fields["local"]:
+        _be_patient(fields)
     if verdict.warning:
         merged.remarks.append(verdict.warning)
     if verdict.needs_confirmation and fields.get("auth") != "none":
         _withhold_key(merged)
+
+
+def _be_patient(fields: dict[str, Any]) -> None:
+    """A model on one's own machine may read a long prompt for minutes before its first token."""
+    timeout = fields.get("timeout", {})
+    if isinstance(timeout, Mapping):
+        fields["timeout"] = {"first_token_s": LOCAL_FIRST_TOKEN_S, **timeout}
 
 
 def _withhold_key(merged: _Merge) -> None:

@@ -160,7 +160,9 @@ def test_the_list_may_stand_in_the_file(bench):
     assert [r.ref for r in bench.registry().model_list()] == ["groq/a", "openai/b"]
 
 
-@pytest.mark.parametrize("text", ["[", "[" * 100_000, "/data/models", '[1, null, {"provider": 1}, "x"]', "nowhere/x", '{"a": 1}'])
+@pytest.mark.parametrize(
+    "text", ["[", "[" * 100_000, "/data/models", '[1, null, {"provider": 1}, "x"]', "nowhere/x", '{"a": 1}']
+)
 def test_a_list_that_is_none_is_logged_and_harmless(bench, caplog, text):
     bench.environ["MODELS"] = text
     registry = bench.registry()

@@ -324,3 +324,14 @@ def test_a_server_of_ones_own_on_this_machine_needs_no_key_unless_it_says_so(reg
 
     assert not registry.get("mine").needs_key
     assert registry.get("away").needs_key
+
+
+def test_a_model_on_this_machine_has_time_for_its_first_token(registry):
+    registry.add("mine", base_url="http://127.0.0.1:9/v1")
+    registry.add("hasty", base_url="http://127.0.0.1:9/v1", timeout={"first_token_s": 5, "connect_s": 1})
+    registry.add("far", base_url="https://far.example/v1")
+
+    assert registry.get("mine").timeout.first_token_s == 300
+    assert registry.get("hasty").timeout.first_token_s == 5
+    assert registry.get("far").timeout.first_token_s == 60
+    assert "timeout" not in registry.export(["mine"])
