@@ -16,7 +16,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbformat.sign import NotebookNotary
 
 from cli.shell import environment, nbllm, start
 from nbllm.cli import lab
@@ -66,6 +68,15 @@ def test_a_port_that_is_taken_is_one_line() -> None:
 
 
 # ---------------------------------------------------------------- lab
+
+
+def test_a_fresh_copy_is_trusted_and_shown_with_its_style() -> None:
+    path = lab._copy() / lab.QUICKSTART
+    assert NotebookNotary().check_signature(nbformat.read(path, as_version=4))
+
+    path.write_text(path.read_text().replace("First chat", "Mine"))
+    lab._copy()
+    assert not NotebookNotary().check_signature(nbformat.read(path, as_version=4)), "what is not ours is not signed"
 
 
 def test_without_jupyterlab_the_way_to_get_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

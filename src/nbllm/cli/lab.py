@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +14,7 @@ import nbllm
 from nbllm.cli.words import warn
 from nbllm.errors import SettingsError
 from nbllm.files import make_private_folder
+from nbllm.foreign import one_line
 from nbllm.settings import Paths
 
 QUICKSTART = "01-first-chat.ipynb"
@@ -65,11 +67,23 @@ def _copy() -> Path:
         for path in sorted(source.glob("*.ipynb")):
             if not (folder / path.name).exists():
                 shutil.copyfile(path, folder / path.name)
+                _trust(folder / path.name)
     except OSError as exc:
         raise SettingsError(
             f"cannot write to {folder}: {exc.strerror or exc}", hint="set NBLLM_HOME to a folder that can be written"
         ) from exc
     return folder
+
+
+def _trust(path: Path) -> None:
+    """Sign a fresh copy: in a notebook that is not trusted JupyterLab leaves the style out of the kept outputs."""
+    import nbformat  # noqa: PLC0415  (comes with JupyterLab, and only here)
+    from nbformat.sign import NotebookNotary  # noqa: PLC0415
+
+    try:
+        NotebookNotary().sign(nbformat.read(path, as_version=4))
+    except (OSError, sqlite3.Error) as exc:  # no place for signatures: the outputs are plainer until the cells are run
+        warn(f"nbllm lab: {path.name} could not be signed ({one_line(exc)})")
 
 
 def notebooks() -> Path:
