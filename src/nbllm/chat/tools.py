@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, get_type_hints
 
 from pydantic import ConfigDict, Field, ValidationError, create_model
+from pydantic_core import to_jsonable_python
 
 from nbllm.errors import PromptError
 from nbllm.foreign import one_line
@@ -119,10 +120,17 @@ def prepare(call: ToolCall, tools: Mapping[str, BoundTool]) -> Callable[[], Any]
 def result_of(call: ToolCall, value: Any) -> ToolResult:
     """What the function gave back, as text for the model."""
     try:
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+        # Also dataclasses, models of pydantic, dates and sets; what JSON has not at all, as it prints.
+        plain = to_jsonable_python(value, fallback=_plain, inf_nan_mode="strings")
+        text = plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError):
         text = repr(value)
     return ToolResult(call.id, call.name, _sendable(text))
+
+
+def _plain(value: Any) -> Any:
+    item = getattr(value, "item", None)  # a number of numpy
+    return item() if item is not None and getattr(value, "shape", None) == () else str(value)
 
 
 def failure_of(call: ToolCall, exc: Exception) -> ToolResult:

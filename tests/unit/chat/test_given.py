@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import warnings
 from dataclasses import dataclass, field
@@ -114,3 +115,51 @@ def test_numbers_of_numpy_are_numbers() -> None:
 def test_an_empty_answer_is_said_once() -> None:
     with talking(says("")) as (workspace, _):
         assert len(workspace.chat("x", ChatOptions(model="peer/m")).warnings) == 1
+
+
+@dataclass
+class Place:
+    """What a tool may give back."""
+
+    name: str
+    seen: datetime.date
+
+
+class Frame:
+    """Reads well when it is printed, and JSON has nothing like it."""
+
+    def __str__(self) -> str:
+        return "  a\n0 1"
+
+
+class Zero:
+    """As numpy's scalars are."""
+
+    shape = ()
+
+    def item(self) -> int:
+        return 5
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (None, "null"),
+        ("as it is", "as it is"),
+        ({"b": [1, None]}, '{"b": [1, null]}'),
+        (Place("Ulm", datetime.date(2026, 11, 20)), '{"name": "Ulm", "seen": "2026-11-20"}'),
+        ({"ulm": Place("Ulm", datetime.date(2026, 1, 2))}, '{"ulm": {"name": "Ulm", "seen": "2026-01-02"}}'),
+        (Frame(), "  a\n0 1"),
+        (Zero(), "5"),
+        ([float("nan")], "[NaN]"),
+    ],
+    ids=lambda v: type(v).__name__,
+)
+def test_what_a_tool_gives_back_is_told_in_a_form_that_models_read(value: Any, told: str) -> None:
+    def look() -> Any:
+        """Look."""
+        return value
+
+    with talking(calls(("look", "{}")), says("done")) as (workspace, server):
+        workspace.chat("x", ChatOptions(model="peer/m", tools=[look]))
+        assert sent(server)["messages"][-1]["content"] == told
