@@ -108,7 +108,7 @@ def test_the_listing_of_a_provider_is_shown() -> None:
 def test_settings_are_read_changed_and_taken_back() -> None:
     assert nbllm("config", "max_rounds", "3").returncode == 0
     assert "config.toml" in nbllm("config", "max_rounds").stdout
-    assert "set max rounds" in nbllm("config", "history").stdout
+    assert "set max_rounds" in nbllm("config", "history").stdout
     assert nbllm("config", "undo").returncode == 0
     assert "default" in nbllm("config", "max_rounds").stdout
     wrong = nbllm("config", "max_round")
@@ -134,10 +134,10 @@ def test_the_reference_names_every_command() -> None:
 
     from nbllm.cli.app import app
 
-    page = (Path(__file__).resolve().parents[2] / "docs/reference/command-line.md").read_text()
+    page = (Path(__file__).resolve().parents[2] / "docs/reference/cli.md").read_text()
     commands: Any = typer.main.get_command(app)
     assert [c for c in commands.commands if f"`nbllm {c}" not in page] == []
-    assert [v for v in commands.commands["providers"].commands if f"`{v}`" not in page] == []
+    assert [v for v in commands.commands["providers"].commands if f"`nbllm providers {v}" not in page] == []
 
 
 def test_several_tests_show_their_progress_in_a_terminal() -> None:

@@ -129,7 +129,7 @@ class ConfigFile:
     def _keep(self, before: str, what: str) -> None:
         folder = make_private_folder(self._paths.backups)
         stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time_ns() % 1_000_000_000:09d}"
-        label = re.sub(r"[^a-zA-Z0-9_.-]+", "_", what)[:60].strip("_")
+        label = re.sub(r"[^a-zA-Z0-9_.~-]+", "-", what.replace(" ", "~"))[:60].strip("-~")
         write_atomic(folder / f"config-{stamp}-{label}.toml", before)
         for old in sorted(folder.glob("config-*.toml"))[:-_HISTORY_KEPT]:
             old.unlink(missing_ok=True)
@@ -141,7 +141,7 @@ class ConfigFile:
             found = re.fullmatch(r"config-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\d{9}-(.*)\.toml", path.name)
             if found:
                 y, mo, d, h, mi, s, what = found.groups()
-                changes.append(Change(f"{y}-{mo}-{d}T{h}:{mi}:{s}+00:00", what.replace("_", " "), path))
+                changes.append(Change(f"{y}-{mo}-{d}T{h}:{mi}:{s}+00:00", what.replace("~", " "), path))
         return changes
 
     def undo(self) -> Change:
