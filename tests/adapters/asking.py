@@ -14,8 +14,9 @@ from nbllm.adapters import load_adapter
 from nbllm.adapters.base import Endpoint
 from nbllm.credentials.secret import Secret
 from nbllm.errors import NbllmError
-from nbllm.messages import ChatRequest, Delta, Message, ReplyBuilder
+from nbllm.messages import ChatRequest, Delta, Message
 from nbllm.providers.spec import ModelInfo, ProviderConfig
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.http import Http
 
 T = TypeVar("T")

@@ -18,7 +18,8 @@ from nbllm.adapters import load_adapter
 from nbllm.adapters.base import Endpoint
 from nbllm.credentials.secret import Secret
 from nbllm.errors import NbllmError, StreamBrokenError
-from nbllm.messages import FinishReason, ReplyBuilder, Usage
+from nbllm.messages import FinishReason, Usage
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.http import Http
 
 ANSWERS = (

@@ -21,8 +21,9 @@ from nbllm.errors import (
     ServerError,
     StreamBrokenError,
 )
-from nbllm.messages import ChatRequest, FinishReason, Message, ReplyBuilder, Tool
+from nbllm.messages import ChatRequest, FinishReason, Message, Tool
 from nbllm.providers.spec import ModelInfo, ProviderConfig, Timeouts
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.http import Http
 from peers import Llmock, Peers
 

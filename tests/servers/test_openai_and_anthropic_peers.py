@@ -16,8 +16,9 @@ from nbllm import errors
 from nbllm.adapters import load_adapter
 from nbllm.adapters.base import Endpoint
 from nbllm.credentials.secret import Secret
-from nbllm.messages import ChatRequest, FinishReason, Image, Message, ReplyBuilder, Role, Text, Tool, ToolResult
+from nbllm.messages import ChatRequest, FinishReason, Image, Message, Role, Text, Tool, ToolResult
 from nbllm.providers.spec import ProviderConfig, Timeouts
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.http import Http
 from peers import Llmock
 

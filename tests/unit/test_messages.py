@@ -22,7 +22,6 @@ from nbllm.messages import (
     Part,
     Reasoning,
     Reply,
-    ReplyBuilder,
     Role,
     Text,
     Tool,
@@ -33,6 +32,7 @@ from nbllm.messages import (
     message_from_json,
     message_to_json,
 )
+from nbllm.reply_builder import ReplyBuilder
 
 _texts = st.text(max_size=20)
 _parts: st.SearchStrategy[Part] = st.one_of(

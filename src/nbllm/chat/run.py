@@ -38,13 +38,13 @@ from nbllm.messages import (
     FinishReason,
     Message,
     Reply,
-    ReplyBuilder,
     Role,
     ToolCall,
     ToolResult,
     Usage,
     join_text,
 )
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.retry import RetryPolicy, retrying
 from nbllm.usage import Cost, cost, estimate_tokens
 

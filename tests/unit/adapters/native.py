@@ -12,8 +12,9 @@ import httpx2
 
 from nbllm.adapters.base import Adapter, Endpoint
 from nbllm.credentials.secret import Secret
-from nbllm.messages import ChatRequest, Delta, Message, ReplyBuilder
+from nbllm.messages import ChatRequest, Delta, Message
 from nbllm.providers.spec import ProviderConfig
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.http import Http
 
 ORIGIN = "https://models.example:443"

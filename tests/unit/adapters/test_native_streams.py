@@ -15,8 +15,8 @@ from nbllm.adapters.base import Adapter, Endpoint
 from nbllm.adapters.gemini import GeminiAdapter
 from nbllm.adapters.ollama import OllamaAdapter
 from nbllm.errors import NbllmError, StreamBrokenError
-from nbllm.messages import ReplyBuilder
 from nbllm.providers.spec import ProviderConfig
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.http import Http
 from unit.adapters.native import ORIGIN, ask, row, sends
 

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from nbllm.conversations import Conversations
-from nbllm.messages import Delta, FinishReason, Message, ReplyBuilder
+from nbllm.messages import Delta, FinishReason, Message
+from nbllm.reply_builder import ReplyBuilder
 from nbllm.settings import Paths
 from nbllm.store import Store
 from unit.conversations.notebook import reply_of, request_for
