@@ -54,7 +54,7 @@ PLACES = [
     Place("sshfs", "/mnt/sshfs/home", "fuse.sshfs"),
     Place("NTFS on a disk of this machine", "/mnt/ntfs/home", None),
     Place("covered by a local one", "/over/x", None),
-    Place("a folder of the host of a virtual machine", "/work/x", "9p"),
+    Place("a folder of the host of a virtual machine", "/srv/x", "9p"),
     Place("the layers of a container", "/container/home", None),
     Place("lustre", "/lustre/ada", "lustre"),
 ]
