@@ -30,7 +30,7 @@ MOUNTS = """\
 34 27 0:44 / /mnt/ntfs rw - fuseblk /dev/sdc rw
 35 27 0:45 / /over rw - nfs server:/a rw
 36 35 0:46 / /over rw - tmpfs tmpfs rw
-37 27 0:47 / /work rw - 9p host rw
+37 27 0:47 / /srv rw - 9p host rw
 38 27 0:48 / /container rw - fuse.fuse-overlayfs overlay rw
 39 27 0:49 / /lustre rw - lustre 10.0.0.1@tcp:/fs rw
 this line is not one of mountinfo's
