@@ -164,7 +164,7 @@ def _judge_http(chain: list[BaseException], *, sent: bool, at: str) -> _Verdict:
         if isinstance(found, (ConnectionResetError, ConnectionAbortedError, BrokenPipeError)):
             return "closed", f"{at} closed the connection before it answered", "try again", True
     if _named_any(chain, "ConnectError") or not sent:
-        return "connect", f"no connection to {at}", "check the base URL, the network, and HTTPS_PROXY if it is set", True
+        return "connect", f"no connection to {at}", "check the base URL, the network, and HTTPS_PROXY if set", True
     if any(type(found).__name__ == "RemoteProtocolError" and not _hung_up(found) for found in chain):
         return "closed", f"{at} sent something that is not HTTP", "check the base URL and the port", False
     return "closed", f"{at} closed the connection before it answered", "try again", True
