@@ -34,6 +34,7 @@ class Topic:
 
     title: str
     text: str
+    heading: frozenset[str]
     titled: frozenset[str]
     """Words of the heading and the comment."""
     written: frozenset[str]
@@ -61,14 +62,16 @@ def topics() -> tuple[Topic, ...]:
     """All topics, in the order of the file."""
     source = files("nbllm.transport.demo").joinpath("guide.md").read_text(encoding="utf-8")
     return tuple(
-        Topic(m["title"], m["text"].strip(), _words(f"{m['title']} {m['words']}"), _words(m["text"]))
+        Topic(m["title"], m["text"].strip(), _words(m["title"]), _words(f"{m['title']} {m['words']}"), _words(m["text"]))
         for m in _TOPIC.finditer(source)
     )
 
 
 def _words(text: str) -> frozenset[str]:
     found = re.findall(r"[a-z0-9]+", text.lower())
-    return frozenset(_stem(w) for w in found if w not in _STOPWORDS)
+    words = [_stem(w) for w in found if w not in _STOPWORDS]
+    # Short numbers beside words are the user's data; 401 and 429 are topics.
+    return frozenset(w for w in words if len(w) > 2 or not w.isdigit()) or frozenset(words)
 
 
 def _stem(word: str) -> str:
@@ -89,7 +92,11 @@ def _score(asked: frozenset[str], topic: Topic) -> float:
     known = asked & (topic.titled | topic.written)
     if not asked & topic.titled or 3 * len(known) <= len(asked):
         return 0.0
-    return sum(_rarity(word) * (3 if word in topic.titled else 1) for word in known)
+    return sum(_rarity(word) * _weight(word, topic) for word in known)
+
+
+def _weight(word: str, topic: Topic) -> int:
+    return 4 if word in topic.heading else 3 if word in topic.titled else 1
 
 
 def _rarity(word: str) -> float:
