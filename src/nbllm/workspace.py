@@ -5,6 +5,7 @@ Nothing is opened before it is used: no file, no socket, no thread.
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import logging
 import threading
@@ -131,7 +132,7 @@ class Workspace:
 
     async def achat(self, prompt: str, options: ChatOptions | None = None) -> Reply:
         """`chat`, awaited on the caller's own event loop."""
-        run = self.ask(prompt, options)
+        run = await self._ask_aside(prompt, options)
         async for _ in run.adeltas():
             pass
         assert run.reply is not None
@@ -139,8 +140,18 @@ class Workspace:
 
     async def astream(self, prompt: str, options: ChatOptions | None = None) -> AsyncIterator[Delta]:
         """The deltas, on the caller's own event loop."""
-        async for delta in self.ask(prompt, options).adeltas():
+        run = await self._ask_aside(prompt, options)
+        async for delta in run.adeltas():
             yield delta
+
+    async def _ask_aside(self, prompt: str, options: ChatOptions | None) -> ChatRun:
+        """`ask` in a thread, since imports, the store and a keyring would hold up the caller's loop.
+
+        Attachments stay here: figures of some toolkits can be drawn by one thread only.
+        """
+        if options is not None and options.attachments:
+            return self.ask(prompt, options)
+        return await asyncio.to_thread(self.ask, prompt, options)
 
     # ------------------------------------------------------------ providers
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -113,10 +112,12 @@ _VALUES: Mapping[str, Callable[[], Iterable[str]]] = {
 
 
 def _known(ask: Callable[[Workspace], Iterable[str]]) -> Iterable[str]:
+    global last_problem
+    last_problem = None
     try:
         return list(ask(workspace()))
     except Exception as exc:  # noqa: BLE001  (a Tab never fails; what it hit is kept for those who look into it)
-        sys.modules[__name__].__dict__["last_problem"] = f"{type(exc).__name__}: {exc}"
+        last_problem = f"{type(exc).__name__}: {exc}"
         return ()
     finally:
         started()

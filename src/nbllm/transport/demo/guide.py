@@ -62,7 +62,9 @@ def topics() -> tuple[Topic, ...]:
     """All topics, in the order of the file."""
     source = files("nbllm.transport.demo").joinpath("guide.md").read_text(encoding="utf-8")
     return tuple(
-        Topic(m["title"], m["text"].strip(), _words(m["title"]), _words(f"{m['title']} {m['words']}"), _words(m["text"]))
+        Topic(
+            m["title"], m["text"].strip(), _words(m["title"]), _words(f"{m['title']} {m['words']}"), _words(m["text"])
+        )
         for m in _TOPIC.finditer(source)
     )
 
