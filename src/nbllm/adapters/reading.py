@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from nbllm.adapters.bodies import error_from_response
 from nbllm.errors import AuthenticationError, NbllmError, ProviderError, StreamBrokenError, UnreachableError
+from nbllm.transport.auth import TRIP, Trip
 from nbllm.transport.faults import redirected
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ _KEPT = "what arrived is kept; ask again to get the whole answer"
 class Arrival:
     """The adapter appends the text to `partial`, and sets `settled` when the answer is complete."""
 
-    __slots__ = ("_provider", "_response", "partial", "received", "settled")
+    __slots__ = ("_provider", "_response", "_trip", "partial", "received", "settled")
 
     def __init__(self, response: httpx2.Response, provider: ProviderConfig) -> None:
         self._response = response
         self._provider = provider.id
+        self._trip = response.request.extensions.get(TRIP) or Trip(provider.id)
         self.partial: list[str] = []
         self.received = False
         """Whether any byte came."""
@@ -74,6 +76,8 @@ class Arrival:
                     raise
                 self.received = True
                 yield chunk
+                if self.partial:
+                    self._trip.token_seen = True
         finally:
             await source.aclose()
 

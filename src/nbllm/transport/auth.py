@@ -25,13 +25,15 @@ class Key(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Trip:
     """What the transport knows of a request beside its bytes."""
 
     provider: str
     timeout: Timeouts | None = None
     """None: only the timeouts of httpx2 count."""
+    token_seen: bool = False
+    """Set by whoever reads the answer: from the first token on `between_tokens_s` counts, before it `first_token_s`."""
 
 
 class KeyAuth(httpx2.Auth):

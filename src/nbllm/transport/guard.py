@@ -179,7 +179,7 @@ class _Body(httpx2.AsyncByteStream):
         failure: NbllmError | None = None
         unpack = _unpacker(self._encoding, self._trip.provider)
         first, between = _silence(self._trip.timeout)
-        parts = self._inner if first is None and between is None else _timed(self._inner, first, between)
+        parts = self._inner if first is None and between is None else _timed(self._inner, self._trip, first, between)
         try:
             async for part in parts:
                 for piece in (part,) if unpack is None else unpack(part):
@@ -203,17 +203,18 @@ class _Body(httpx2.AsyncByteStream):
         await self._inner.aclose()
 
 
-async def _timed(source: Any, first: float | None, between: float | None) -> AsyncIterator[bytes]:
-    """Parts as they come, with a clock of our own before the first or between the others."""
+async def _timed(source: Any, trip: Trip, first: float | None, between: float | None) -> AsyncIterator[bytes]:
+    """Parts as they come, with a clock of our own before the first token or after it.
+
+    Servers send a part without a token at once, and then think: the first part is not the first token.
+    """
     parts = aiter(source)
-    limit = first
     while True:
-        async with asyncio.timeout(limit):
+        async with asyncio.timeout(between if trip.token_seen else first):
             part = await anext(parts, None)
         if part is None:
             return
         yield part
-        limit = between
 
 
 def _silence(timeout: Timeouts | None) -> tuple[float | None, float | None]:

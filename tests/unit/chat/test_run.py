@@ -14,7 +14,7 @@ from nbllm import errors
 from nbllm.chat.options import ChatOptions
 from nbllm.messages import FinishReason
 from nbllm.workspace import Workspace
-from wire_server import Send, Stall, answer, head, until_close
+from wire_server import Close, Pause, Send, Stall, answer, head, until_close
 
 PEER = ChatOptions(model="peer/m")
 
@@ -417,3 +417,19 @@ def test_waiting_for_a_limit_of_ones_own_is_no_attempt() -> None:
         with pytest.raises(KeyboardInterrupt), workspace.ask("hi", PEER) as run:
             list(run.deltas(on_tick=tick))
     assert any(notice and "rate limit" in notice and "attempt" not in notice for notice in seen)
+
+
+def test_a_server_may_think_after_its_first_words_without_text() -> None:
+    timeout = {"first_token_s": 5, "between_tokens_s": 0.3}
+    start = (Send(head(content_type="text/event-stream")), Send(chunk({"role": "assistant", "content": ""})))
+    end = Send(chunk({"content": "ok"}) + chunk({}, finish="stop") + event("[DONE]"))
+    with talking((*start, Pause(1), end, Close()), timeout=timeout) as (workspace, _):
+        assert workspace.chat("hi", PEER).text == "ok"
+
+
+def test_silence_after_the_first_token_ends_the_wait() -> None:
+    timeout = {"first_token_s": 5, "between_tokens_s": 0.3}
+    plan = (Send(head(content_type="text/event-stream")), Send(chunk({"content": "so"})), Stall())
+    with talking(plan, timeout=timeout) as (workspace, _), pytest.raises(errors.StreamBrokenError) as e:
+        workspace.chat("hi", PEER)
+    assert e.value.partial == "so"
