@@ -298,8 +298,8 @@ def test_settings_are_listed_read_set_and_undone(home: Path) -> None:
         shell.good("%llm_config max_rounds 4 --session")
         assert shell.good("%llm_config max_rounds").value[0]["source"] == "session"
         assert config(home)["settings"] == {"max_rounds": 3}
-        assert "max rounds" in shell.good("%llm_config history").value.to_text()
-        assert "max rounds" in str(shell.good("%llm_config undo").value)
+        assert "max_rounds" in shell.good("%llm_config history").value.to_text()
+        assert "max_rounds" in str(shell.good("%llm_config undo").value)
         assert config(home).get("settings", {}) == {}
         shell.good("%llm_config model demo/echo")
         shell.good("%llm_config model ''")
