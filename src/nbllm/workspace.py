@@ -12,8 +12,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
@@ -36,6 +35,8 @@ from nbllm.settings import ConfigFile, Paths, Settings
 from nbllm.store import Store
 from nbllm.transport.demo import DEMO_ORIGIN, DemoTransport
 from nbllm.transport.http import Http
+
+T = TypeVar("T")
 
 
 class Workspace:
@@ -62,6 +63,7 @@ class Workspace:
             mounts={DEMO_ORIGIN: DemoTransport},
         )
         self._lock = threading.RLock()
+        self._opened: dict[str, Any] = {}
         self._services = Services(
             settings=self.settings,
             registry=self.registry,
@@ -76,30 +78,42 @@ class Workspace:
 
     # ------------------------------------------------------------ opened on first use
 
-    @cached_property
+    @property
     def store(self) -> Store:
         """Where conversations and usage are kept; in memory when the disk cannot be used."""
-        return Store.open(self.paths, self.settings["database_url"])
+        return self._once("store", lambda: Store.open(self.paths, self.settings["database_url"]))
 
-    @cached_property
+    @property
     def conversations(self) -> Conversations:
         """The stored messages."""
-        with self._lock:
-            return Conversations(self.store, kernel=self.kernel)
+        return self._once("conversations", lambda: Conversations(self.store, kernel=self.kernel))
 
-    @cached_property
+    @property
     def local(self) -> LocalServers:
         """The child processes that serve GGUF files."""
-        return LocalServers()
+        return self._once("local", LocalServers)
 
-    @cached_property
+    @property
     def overview(self) -> Overview:
         """Which providers could be used right now, and what they answered last."""
-        return Overview(self.paths, self.registry, self.credentials, self.http, self.settings, self._serve, offered)
+        return self._once(
+            "overview",
+            lambda: Overview(
+                self.paths, self.registry, self.credentials, self.http, self.settings, self._serve, offered
+            ),
+        )
+
+    def _once(self, name: str, make: Callable[[], T]) -> T:
+        """What `make` gives, made on the first call; questions come from several threads at once."""
+        with self._lock:
+            if name not in self._opened:
+                self._opened[name] = make()
+            found: T = self._opened[name]
+            return found
 
     def close(self) -> None:
         """Close connections, stop child processes, finish writing. The workspace opens them again when used."""
-        parts = self.__dict__
+        parts = self._opened
         if "local" in parts:
             parts.pop("local").close()
         if not aio.in_loop():
@@ -235,13 +249,13 @@ class Workspace:
 
     def news(self) -> list[str]:
         """What the user should know by now of the places where keys and conversations are kept, a line each."""
-        store: Store | None = self.__dict__.get("store")
+        store = self._opened.get("store")
         lost = store.take_warning() if store is not None else None
         return [*self.credentials.notices(), *filter(None, [lost])]
 
     def store_warning(self) -> str | None:
         """Why conversations are not kept on the disk, in one line; None when they are, or none was opened yet."""
-        store = self.__dict__.get("store")
+        store = self._opened.get("store")
         return None if store is None else store.warning
 
     # ------------------------------------------------------------ wiring

@@ -433,3 +433,14 @@ def test_silence_after_the_first_token_ends_the_wait() -> None:
     with talking(plan, timeout=timeout) as (workspace, _), pytest.raises(errors.StreamBrokenError) as e:
         workspace.chat("hi", PEER)
     assert e.value.partial == "so"
+
+
+def test_many_at_once_open_one_store() -> None:
+    async def main(workspace: Workspace) -> list[str]:
+        return [r.text for r in await asyncio.gather(*(workspace.achat(str(i), PEER) for i in range(20)))]
+
+    others = set(threading.enumerate())
+    with talking(says("ok")) as (workspace, _):
+        assert asyncio.run(main(workspace)) == ["ok"] * 20
+        writers = [t for t in set(threading.enumerate()) - others if t.name == "nbllm-store"]
+    assert len(writers) == 1
