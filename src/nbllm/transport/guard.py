@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -209,12 +210,72 @@ async def _timed(source: Any, trip: Trip, first: float | None, between: float | 
     Servers send a part without a token at once, and then think: the first part is not the first token.
     """
     parts = aiter(source)
-    while True:
-        async with asyncio.timeout(between if trip.token_seen else first):
-            part = await anext(parts, None)
-        if part is None:
+    clock = _Clock()
+    try:
+        while True:
+            part = await clock.within(between if trip.token_seen else first, parts)
+            if part is None:
+                return
+            yield part
+    finally:
+        clock.stop()
+
+
+class _Clock:
+    """A limit on each of many short waits, for the price of one timer.
+
+    `asyncio.timeout` sets up and takes down a timer for each part, which costs a third of reading it (measured with
+    a part for each token). Here one timer looks now and then whether the present wait has been too long.
+    """
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = None
+        self._due = math.inf
+        self._task: asyncio.Task[Any] | None = None
+        """The task that waits just now."""
+        self._expired = False
+
+    async def within(self, limit: float | None, parts: AsyncIterator[bytes]) -> bytes | None:
+        """The next part; None at the end.
+
+        Raises:
+            TimeoutError: It took longer than `limit` seconds.
+        """
+        if limit is None:
+            return await anext(parts, None)
+        self._due = self._loop.time() + limit
+        self._task = asyncio.current_task()
+        if self._timer is None or self._timer.when() > self._due:
+            self._look_at(self._due)
+        try:
+            return await anext(parts, None)
+        except asyncio.CancelledError:
+            if not self._expired or self._task is None or self._task.uncancel() > 0:
+                raise  # somebody else's wish
+        finally:
+            self._task = None
+        raise TimeoutError
+
+    def _look_at(self, when: float) -> None:
+        self.stop()
+        self._timer = self._loop.call_at(when, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        if self._task is None:
+            return  # nobody waits; the next wait sets the timer again
+        if self._loop.time() < self._due:
+            self._look_at(self._due)
             return
-        yield part
+        self._expired = True
+        self._task.cancel()
+
+    def stop(self) -> None:
+        """Take the timer down."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def _silence(timeout: Timeouts | None) -> tuple[float | None, float | None]:
