@@ -46,9 +46,9 @@ def asked(
 ) -> T:
     """Run `use` with an endpoint that leads to the peer."""
     auth = "x-api-key" if kind == "anthropic" else "bearer"
-    between_s = 1.0 if peer["name"] == "llmock" else 30
+    silence_s = 3 if peer["name"] == "llmock" else 30  # shorter than the stalls that are scripted
     row = ProviderConfig(id="peer", kind=kind, base_url=peer[kind], auth=auth,
-                         timeout=Timeouts(first_token_s=30, between_tokens_s=between_s))  # fmt: skip
+                         timeout=Timeouts(first_token_s=silence_s, between_tokens_s=silence_s))  # fmt: skip
 
     async def main() -> T:
         http = Http()
