@@ -294,7 +294,7 @@ def test_the_connection_test_goes_through_all_stages(real: Real) -> None:
 
 def test_a_question_that_is_left_frees_the_slot(real: Real) -> None:
     slow = real.options(params=BABBLING | SLOW, max_tokens=450)
-    for _ in range(20):
+    for _ in range(200):  # on the Anthropic surface the model may stop after a word, before it can be looked at
         with real.workspace.ask("Go on and on.", slow) as run:
             next(d for d in run.deltas() if d.text)
             if real.busy():
@@ -303,7 +303,7 @@ def test_a_question_that_is_left_frees_the_slot(real: Real) -> None:
         pytest.fail("the engine was never caught at work")
     left = time.monotonic()
     while real.busy():
-        assert time.monotonic() - left < 1, "the engine goes on with an answer that nobody reads"
+        assert time.monotonic() - left < 5, "the engine goes on with an answer that nobody reads"
 
     assert run.reply is not None
     assert run.reply.finish_reason is FinishReason.INTERRUPTED
