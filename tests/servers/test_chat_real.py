@@ -296,8 +296,8 @@ def test_a_question_that_is_left_frees_the_slot(real: Real) -> None:
     slow = real.options(params=BABBLING | SLOW, max_tokens=450)
     for _ in range(200):  # on the Anthropic surface the model may stop after a word, before it can be looked at
         with real.workspace.ask("Go on and on.", slow) as run:
-            next(d for d in run.deltas() if d.text)
-            if real.busy():
+            began = next((d for d in run.deltas() if d.text), None)  # it may also end without a word
+            if began and real.busy():
                 break
     else:
         pytest.fail("the engine was never caught at work")
