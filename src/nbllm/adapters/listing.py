@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from nbllm.adapters import load_adapter
 from nbllm.adapters.bodies import error_from_payload, error_from_response, error_in_body
 from nbllm.errors import ProviderError
 from nbllm.providers.spec import ModelInfo, ProviderConfig
@@ -20,6 +22,45 @@ _PATHS = ("data[]", "models[]", "[]")
 _NAMES = ("display_name", "displayName")
 _CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len", "inputTokenLimit", "meta.n_ctx")
 _MAX_OUTPUT = ("max_output_tokens", "max_completion_tokens", "outputTokenLimit", "top_provider.max_completion_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What a provider answered when it was asked for its models."""
+
+    models: tuple[ModelInfo, ...]
+    """In the provider's order, each id once: of rows with the same id the first counts."""
+    pages: tuple[Any, ...] = ()
+    """The JSON as it came, first page first. Empty when the adapter gives only models."""
+    joined: tuple[Any, ...] = ()
+    """The pages of the second listing."""
+    warnings: tuple[str, ...] = ()
+    """Sentences for people: rows that were refused, facts that are missing."""
+    etag: str | None = None
+    """Of a listing that is one page."""
+    last_modified: str | None = None
+    date: str | None = None
+    """The `Date` header of the first page."""
+    not_modified: bool = False
+    """Nothing has changed since the `etag` or `last_modified` that was sent: `models` is empty, the known ones hold."""
+
+
+async def ask_listing(
+    endpoint: Endpoint, *, etag: str | None = None, last_modified: str | None = None, timeout_s: float | None = None
+) -> Listed:
+    """Ask a provider for its models, all pages and the second listing, with the adapter of its kind.
+
+    Args:
+        endpoint: The provider, its key, and the way there.
+        etag: Of the listing that is known; a server that knows it may answer `not_modified`.
+        last_modified: As the server wrote it.
+        timeout_s: Seconds for each page. None: as the row has it.
+
+    Raises:
+        ProviderError: It could not be had, or is not a listing.
+    """
+    adapter = load_adapter(endpoint.provider.kind)
+    return Listed(tuple(await adapter.list_models(endpoint)))
 
 
 async def fetch_listing(endpoint: Endpoint, url: str, *, headers: Mapping[str, str] | None = None) -> Any:

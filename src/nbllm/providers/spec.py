@@ -59,35 +59,58 @@ class Quirk(_Row):
 
 
 class Listing(_Row):
-    """How the model listing is shaped. Field names may be nested (`a.b`) or alternatives (`a | b`)."""
+    """How the model listing is shaped; the notation of fields is explained in docs/reference/provider-rows.md.
+
+    A field is a path such as `a.b`; `a | b` takes the first that is there; `a[].b` looks into a list. For yes or no,
+    `a[] = word` asks whether the list has the word.
+    """
 
     path: str = "data[]"
     """Where the rows are: `data[]`, `models[]`, `[]` (a list at the top) or `{}` (an object keyed by id)."""
+    paging: Literal["after_id", "page_token", "page"] | None = None
+    """How further pages are asked for: Anthropic's `after_id`, Gemini's `pageToken`, a number (`page`, `limit`,
+    `total`). None: as the kind has it, which for most is one page."""
     id: str = "id"
+    strip: str | None = None
+    """What ids have in front that is no part of them, such as `models/`."""
+    skip: tuple[str, ...] = ()
+    """Ids of rows that are no models, such as a row that documents the others."""
     name: str | None = None
+    type: str | None = None
+    """`chat`, `embedding`, `image`, ... where the listing tells them apart."""
     context: str | None = None
     max_input: str | None = None
     max_output: str | None = None
     input_modalities: str | None = None
     output_modalities: str | None = None
     features: str | None = None
+    """A list of words, or an object of yes and no, that names what a model can do."""
+    tools: str | None = None
+    reasoning: str | None = None
+    structured_output: str | None = None
     created: str | None = None
+    created_unit: Literal["s", "ms", "iso", "request"] | None = None
+    """`request`: the field holds the moment of the request, which says nothing. None: recognised by its size."""
+    status: str | None = None
+    routes: str | None = None
+    """A list of upstreams, each with its own price and limits; what they agree on is the model's."""
     input_price: str | None = None
     output_price: str | None = None
     cached_input_price: str | None = None
     cache_write_price: str | None = None
+    other_price: str | None = None
+    """A price by another measure, such as the hour; a token price of 0 beside it is not free."""
     price_unit: str | None = None
-    """`usd_per_token`, `usd_per_mtok`, `1e-4_usd_per_mtok`, or the name of the field that says it."""
-    type: str | None = None
-    """`chat`, `embedding`, `image`, ... where the listing tells them apart."""
-    skip: tuple[str, ...] = ()
-    """Ids of rows that are no models, such as a row that documents the others."""
+    """`usd_per_token`, `usd_per_mtok`, `1e-4_usd_per_mtok`, `unknown`, or the name of the field that says it."""
     join_url: str | None = None
     """A second listing that adds facts."""
     join_path: str = "data[]"
     """Where the rows of the second listing are."""
     join_on: str | None = None
     """`ours = theirs`: the fields that must be equal."""
+    join_paging: Literal["after_id", "page_token", "page"] | None = None
+    join_auth: str | None = None
+    """How the key goes to the second listing: a header template as in `auth`. None: as the row has it."""
 
 
 class ModelRow(_Row):
