@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import json
+import random
 import resource
 from pathlib import Path
 
@@ -112,11 +113,33 @@ def test_broken_streams_end_in_our_errors_or_complete(
     assert grown_kb < 50_000
 
 
+def an_answer(seed: int) -> Logical:
+    """A short answer of any make: words of several scripts, reasoning, calls, usage, each there or not."""
+    chance = random.Random(seed)
+    words = ("a", " the", "é", "漢字", "🌍", "\n\n", '"', "\\n", "data: ", "[DONE]", " {", "}", "\u2028", "<b>")
+
+    def some(most: int) -> tuple[str, ...]:
+        return tuple(chance.choice(words) for _ in range(chance.randint(0, most)))
+
+    calls = tuple(
+        Call(f"c{n}", chance.choice("fgh"), ('{"a": ', f'"{chance.choice(("é", "漢", "x"))}"}}'))
+        for n in range(chance.choice((0, 0, 1, 2)))
+    )
+    return Logical(
+        text=some(8),
+        reasoning=some(3),
+        calls=calls,
+        finish=FinishReason.TOOL_CALLS if calls else FinishReason.STOP,
+        usage=Usage(input_tokens=chance.randint(1, 9), output_tokens=chance.randint(1, 9)),
+    )
+
+
+@pytest.mark.campaign
 @pytest.mark.parametrize("wire", specimens(), ids=lambda s: s.kind)
-def test_a_good_stream_cut_in_two_anywhere_is_the_same(wire: Specimen) -> None:
+def test_a_good_stream_cut_at_every_byte_gives_the_same_answer(wire: Specimen, campaign: bool) -> None:
     transport = Prepared()
 
-    async def text_of(chunks: list[bytes], endpoint: Endpoint) -> tuple[str, str, object, object]:
+    async def answer_of(chunks: list[bytes], endpoint: Endpoint) -> tuple[object, ...]:
         transport.answers = [Answer(chunks)]
         transport.requests.clear()
         reply = ReplyBuilder()
@@ -127,11 +150,14 @@ def test_a_good_stream_cut_in_two_anywhere_is_the_same(wire: Specimen) -> None:
     async def main() -> None:
         http = Http(mounts={ORIGIN: lambda: transport})
         endpoint = Endpoint(row(wire.kind), Secret(KEY), http)
-        for answer in ANSWERS[:2]:
+        for seed in range(200 if campaign else 2):
+            answer = an_answer(seed)
             data = b"".join(wire.events(answer))
-            whole = await text_of([data], endpoint)
-            for place in range(len(data)):
-                assert await text_of([data[:place], data[place:]], endpoint) == whole
+            whole = await answer_of([data], endpoint)
+            assert whole[0] == "".join(answer.text)
+            assert await answer_of([data[n : n + 1] for n in range(len(data))], endpoint) == whole
+            for place in range(1, len(data)):
+                assert await answer_of([data[:place], data[place:]], endpoint) == whole, (seed, place)
         await http.aclose()
 
     asyncio.run(main())

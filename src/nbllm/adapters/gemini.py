@@ -130,22 +130,12 @@ def _body(request: ChatRequest, endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _parameters(request: ChatRequest, endpoint: Endpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What stands beside `generationConfig`, and what stands in it. Nothing that nobody set."""
-    beside: dict[str, Any] = {}
-    config: dict[str, Any] = {}
-    row = endpoint.provider
-    for name, value in {**row.extra_body, **row.params, **request.params}.items():
-        name = _NAMES.get(name, name)
-        if name == "generationConfig" and isinstance(value, Mapping):
-            config.update(value)
-        elif name in _TOP_LEVEL or name in row.extra_body:
-            beside[name] = value
-        else:
-            config[name] = [value] if name == "stopSequences" and isinstance(value, str) else value
-    if request.temperature is not None:
-        config["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        config["maxOutputTokens"] = request.max_tokens
+    """What stands beside `generationConfig`, and what stands in it."""
+    beside, config = parts.nested_parameters(
+        request, endpoint.provider, nest="generationConfig", names=_NAMES, top_level=_TOP_LEVEL, limit="maxOutputTokens"
+    )
+    if isinstance(stop := config.get("stopSequences"), str):
+        config["stopSequences"] = [stop]
     if request.schema is not None:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": accepted_schema(request.schema)}
     return beside, config

@@ -56,7 +56,9 @@ class OllamaAdapter:
             UnsupportedError: A file that is no text and no image, or a tool that must be called; Ollama has neither.
         """
         parts.check(request)
-        beside, options = _parameters(request, endpoint)
+        beside, options = parts.nested_parameters(
+            request, endpoint.provider, nest="options", names=_NAMES, top_level=_TOP_LEVEL, limit="num_predict"
+        )
         body: dict[str, Any] = {"model": request.model, "messages": list(_messages(request)), "stream": request.stream}
         if tools := _tools(request):
             body["tools"] = tools
@@ -91,26 +93,6 @@ class OllamaAdapter:
 
 
 # ---------------------------------------------------------------- the body
-
-
-def _parameters(request: ChatRequest, endpoint: Endpoint) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What stands beside `options`, and what stands in them. Nothing that nobody set."""
-    beside: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    row = endpoint.provider
-    for name, value in {**row.extra_body, **row.params, **request.params}.items():
-        name = _NAMES.get(name, name)
-        if name == "options" and isinstance(value, Mapping):
-            options.update(value)
-        elif name in _TOP_LEVEL or name in row.extra_body:
-            beside[name] = value
-        else:
-            options[name] = value
-    if request.temperature is not None:
-        options["temperature"] = request.temperature
-    if request.max_tokens is not None:
-        options["num_predict"] = request.max_tokens
-    return beside, options
 
 
 def _tools(request: ChatRequest) -> list[dict[str, Any]]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from nbllm.errors import PromptError, UnsupportedError
 from nbllm.messages import ChatRequest, File, Image, Message, Part, Reasoning, Role, Text, ToolCall, ToolResult
+
+if TYPE_CHECKING:
+    from nbllm.providers.spec import ProviderConfig
 
 _TEXT_TYPES = frozenset(
     {
@@ -110,3 +113,42 @@ def arguments(call: ToolCall) -> dict[str, Any]:
     """The arguments of a whole call as an object."""
     value = json.loads(call.arguments or "{}")
     return value if isinstance(value, dict) else {}
+
+
+def nested_parameters(
+    request: ChatRequest,
+    row: ProviderConfig,
+    *,
+    nest: str,
+    names: Mapping[str, str],
+    top_level: Collection[str],
+    limit: str,
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of wire formats that keep most of them in an object of their own. Nothing that nobody set.
+
+    Args:
+        request: What is asked.
+        row: The provider; its parameters come first, the request's win.
+        nest: The name of that object.
+        names: Parameters known by another name elsewhere, and the name they have here.
+        top_level: Those that stand beside the object.
+        limit: The name of the limit on the answer's tokens.
+
+    Returns:
+        What stands beside the object, and what stands in it.
+    """
+    beside: dict[str, Any] = {}
+    nested: dict[str, Any] = {}
+    for given, value in {**row.extra_body, **row.params, **request.params}.items():
+        name = names.get(given, given)
+        if name == nest and isinstance(value, Mapping):
+            nested.update(value)
+        elif name in top_level or name in row.extra_body:
+            beside[name] = value
+        else:
+            nested[name] = value
+    if request.temperature is not None:
+        nested["temperature"] = request.temperature
+    if request.max_tokens is not None:
+        nested[limit] = request.max_tokens
+    return beside, nested
