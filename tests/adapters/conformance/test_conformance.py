@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -43,6 +43,11 @@ def wire(request: pytest.FixtureRequest) -> Specimen:
     """Each wire format in turn."""
     found: Specimen = request.param
     return found
+
+
+def those(can: Callable[[Specimen], bool]) -> pytest.MarkDecorator:
+    """Only the wire formats that can say what the test is about."""
+    return pytest.mark.parametrize("wire", filter(can, specimens()), ids=lambda s: s.kind)
 
 
 def document(wire: Specimen, answer: Logical) -> Answer:
@@ -144,9 +149,8 @@ def test_parallel_tool_calls_are_told_apart_and_their_arguments_joined(wire: Spe
     assert got.reply.finish_reason is FinishReason.TOOL_CALLS
 
 
+@those(lambda wire: wire.stream_kind == "text/event-stream" and wire.has_call_ids)
 def test_cut_arguments_stay_text_and_are_marked(wire: Specimen) -> None:
-    if wire.stream_kind != "text/event-stream" or not wire.has_call_ids:
-        pytest.skip("arguments come whole on this wire")
     cut = Call("call_a1", "weather", ('{"city": "Os',))
     got = ask(wire.kind, wire.events(Logical(calls=(cut,), finish=FinishReason.LENGTH)))
 
@@ -156,9 +160,8 @@ def test_cut_arguments_stay_text_and_are_marked(wire: Specimen) -> None:
     assert got.reply.finish_reason is FinishReason.LENGTH
 
 
+@those(lambda wire: wire.has_cache_read)
 def test_cached_tokens_are_not_counted_twice(wire: Specimen) -> None:
-    if not wire.has_cache_read:
-        pytest.skip("this wire counts no cache")
     counted = Usage(input_tokens=3, cached_input_tokens=20, output_tokens=7)
     got = ask(wire.kind, wire.events(replace(PLAIN, usage=counted)))
 
@@ -182,10 +185,12 @@ def test_all_zero_usage_beside_text_is_unknown(wire: Specimen) -> None:
     assert got.reply.usage is None
 
 
-@pytest.mark.parametrize("reason", list(FinishReason), ids=lambda r: r.value)
+@pytest.mark.parametrize(
+    ("wire", "reason"),
+    [(wire, reason) for wire in specimens() for reason in wire.finishes],
+    ids=lambda value: value.value if isinstance(value, FinishReason) else value.kind,
+)
 def test_finish_reasons_have_our_names(wire: Specimen, reason: FinishReason) -> None:
-    if reason not in wire.finishes:
-        pytest.skip("this wire cannot say so")
     answer = RICH if reason is FinishReason.TOOL_CALLS else replace(PLAIN, finish=reason)
 
     assert ask(wire.kind, wire.events(answer)).reply.finish_reason is reason
@@ -206,10 +211,9 @@ def test_keepalives_change_nothing(wire: Specimen) -> None:
         assert ask(wire.kind, between).facts == ask(wire.kind, plain).facts
 
 
+@those(lambda wire: wire.stream_kind == "text/event-stream")
 @pytest.mark.parametrize("ends", [b"\r\n", b"\r"], ids=["CRLF", "CR"])
 def test_line_ends_and_a_byte_order_mark_change_nothing(wire: Specimen, ends: bytes) -> None:
-    if wire.stream_kind != "text/event-stream":
-        pytest.skip("no event stream")
     data = b"".join(wire.events(PLAIN))
     other = b"\xef\xbb\xbf" + data.replace(b"data: ", b"data:").replace(b"\n", ends)
 
@@ -294,11 +298,10 @@ def test_a_stream_that_ends_early_is_broken_and_keeps_its_text(wire: Specimen) -
         assert got.reply.finish_reason is None
 
 
+@those(lambda wire: wire.end_events > 0)
 def test_a_stream_without_its_end_event_is_complete_when_the_finish_reason_came(wire: Specimen) -> None:
     events = wire.events(replace(PLAIN, usage=None))
     whole = ask(wire.kind, events)
-    if wire.end_events < 1:
-        pytest.skip("the finish reason is the end")
     for got in (ask(wire.kind, events[:-1]), ask(wire.kind, Answer(events[:-1], lost=True))):
         assert got.facts == whole.facts
 
