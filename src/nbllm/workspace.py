@@ -16,12 +16,12 @@ from typing import Any, Literal, TypeVar
 
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
+from nbllm.catalog.listings import CachedListing
 from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
 from nbllm.chat.run import ChatRun
 from nbllm.connection.discover import Found
-from nbllm.connection.listing import CachedListing
 from nbllm.connection.overview import Overview, ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations

@@ -14,10 +14,10 @@ from dataclasses import asdict
 from typing import Any
 
 from nbllm.adapters.base import Endpoint
+from nbllm.catalog.listings import CachedListing, Listings, with_added
 from nbllm.connection.check import Target, check, check_many
 from nbllm.connection.discover import Found, discover
 from nbllm.connection.history import LastChecks
-from nbllm.connection.listing import CachedListing, Listings, with_added
 from nbllm.connection.result import ConnectionCheck
 from nbllm.credentials import Credentials, Secret
 from nbllm.errors import RegistryError

@@ -12,7 +12,7 @@ import pytest
 from model_server import Asked, ModelServer, Said, as_json, listing, page, refusal
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
-from nbllm.connection.listing import CachedListing, Listings
+from nbllm.catalog.listings import CachedListing, Listings
 from nbllm.credentials.secret import Secret
 from nbllm.errors import OfflineError, ProviderError
 from nbllm.providers.spec import ModelInfo, ProviderConfig

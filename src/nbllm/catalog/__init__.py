@@ -1,0 +1,1 @@
+"""What providers offer: their model lists fetched, kept, searched and shown."""
