@@ -64,7 +64,7 @@ class Changes:
 
 def _in_order() -> Iterator[Table]:
     """Tables, each after those that it points to."""
-    yield from (schema.conversations, schema.attachments, schema.messages, schema.calls)
+    yield from (schema.conversations, schema.attachments, schema.messages, schema.calls, schema.marks)
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Row], *, look: bool) -> int:

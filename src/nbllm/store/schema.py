@@ -15,6 +15,7 @@ from decimal import Decimal
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     Float,
     ForeignKey,
@@ -28,7 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "0001"
+VERSION = "0002"
 """The newest migration: the shape that this nbllm reads and writes."""
 
 PICO = Decimal(10) ** 12
@@ -118,6 +119,26 @@ calls = Table(
     Column("request_hash", String(64), nullable=False),
     Column("request_id", Text),
     Column("replayed", Text),
+)
+
+marks = Table(
+    "marks",
+    metadata,
+    # What the user says of models, as a log: the last row of a favourite, group member, alias or model counts. Nothing
+    # is changed in place, so that journals of several kernels can be put together.
+    Column("id", String(32), primary_key=True),
+    Column("created_at", String(32), nullable=False),
+    # One more than the greatest that its writer knew: the order of rows, also when a clock was set back.
+    Column("seq", Integer, nullable=False),
+    # favourite, group, alias, model.
+    Column("kind", String(16), nullable=False),
+    # Of the group or alias; empty for the other kinds.
+    Column("name", Text, nullable=False),
+    # `provider/model`.
+    Column("ref", Text, nullable=False),
+    # A model's: context, input_price, output_price (USD per million tokens).
+    Column("facts", JSON(none_as_null=True)),
+    Column("removed", Boolean, nullable=False),
 )
 
 

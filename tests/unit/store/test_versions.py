@@ -19,13 +19,13 @@ from nbllm.store.migrations import REVISIONS
 from unit.store.conftest import OpenStore
 from unit.store.talk import said, say
 
-SECOND_STEP = '''
+NEXT_STEP = '''
 """A folder for each conversation."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -39,11 +39,11 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The migrations of an nbllm that is one step further; the file of its step."""
     scripts = tmp_path / "scripts"
     shutil.copytree(versions.SCRIPTS, scripts)
-    step = scripts / "versions" / "0002_folders.py"
-    step.write_text(SECOND_STEP.format(more=""))
-    monkeypatch.setattr(versions.prepare, "__kwdefaults__", {"scripts": scripts, "known": ("0001", "0002")})
-    monkeypatch.setattr(versions.upgrade, "__kwdefaults__", {"scripts": scripts, "target": "0002"})
-    monkeypatch.setattr(schema, "VERSION", "0002")
+    step = scripts / "versions" / "0003_folders.py"
+    step.write_text(NEXT_STEP.format(more=""))
+    monkeypatch.setattr(versions.prepare, "__kwdefaults__", {"scripts": scripts, "known": (*REVISIONS, "0003")})
+    monkeypatch.setattr(versions.upgrade, "__kwdefaults__", {"scripts": scripts, "target": "0003"})
+    monkeypatch.setattr(schema, "VERSION", "0003")
     return step
 
 
@@ -108,8 +108,8 @@ def test_an_older_store_is_upgraded_after_a_backup(
     open_store: OpenStore, paths: Paths, next_version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as old:
-        old.setattr(versions.prepare, "__kwdefaults__", {"scripts": versions.SCRIPTS, "known": ("0001",)})
-        old.setattr(schema, "VERSION", "0001")
+        old.setattr(versions.prepare, "__kwdefaults__", {"scripts": versions.SCRIPTS, "known": REVISIONS})
+        old.setattr(schema, "VERSION", REVISIONS[-1])
         first = open_store()
         say(first, "kept")
         first.close()
@@ -119,10 +119,44 @@ def test_an_older_store_is_upgraded_after_a_backup(
     assert store.warning is None
     assert said(store) == ["kept"]
     assert _columns(paths.database) >= {"folder"}
-    [backup] = paths.backups.glob("nbllm-0001-*.db")
+    [backup] = paths.backups.glob(f"nbllm-{REVISIONS[-1]}-*.db")
     assert "folder" not in _columns(backup)
     assert _prompts(backup) == 2
     assert backup.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("version", REVISIONS[:-1])
+def test_a_store_of_every_earlier_version_is_led_to_the_present_shape(
+    open_store: OpenStore, paths: Paths, version: str
+) -> None:
+    """Made by the migrations up to that version, since the code that wrote it is gone."""
+    paths.data_dir.mkdir()
+    database = engine.Database(URL.create("sqlite+pysqlite", database=str(paths.database)))
+    with database.transaction(write=True) as connection:
+        versions.upgrade(connection, target=version)
+        connection.exec_driver_sql(
+            "INSERT INTO conversations (id, name, kernel, created_at, updated_at) VALUES ('c', 'old', '', 't', 't')"
+        )
+    database.close()
+
+    store = open_store()
+
+    assert store.warning is None
+    assert store.read(lambda c: c.exec_driver_sql("SELECT name FROM conversations").scalars().all()) == ["old"]
+    again = engine.open_file(paths.database, paths.backups)
+    with again.transaction(write=False) as connection:
+        assert versions.read_version(connection) == REVISIONS[-1]
+        assert _shape(connection) == _present_shape()
+    again.close()
+    assert len(list(paths.backups.glob(f"nbllm-{version}-*.db"))) == 1
+
+
+def _present_shape() -> object:
+    database = engine.open_memory()
+    with database.transaction(write=False) as connection:
+        shape = _shape(connection)
+    database.close()
+    return shape
 
 
 def _columns(path: Path) -> set[str]:
@@ -139,12 +173,12 @@ def test_a_migration_that_fails_half_way_leaves_the_store_as_it_was(
     open_store: OpenStore, paths: Paths, next_version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as old:
-        old.setattr(versions.prepare, "__kwdefaults__", {"scripts": versions.SCRIPTS, "known": ("0001",)})
-        old.setattr(schema, "VERSION", "0001")
+        old.setattr(versions.prepare, "__kwdefaults__", {"scripts": versions.SCRIPTS, "known": REVISIONS})
+        old.setattr(schema, "VERSION", REVISIONS[-1])
         first = open_store()
         say(first, "kept")
         first.close()
-    next_version.write_text(SECOND_STEP.format(more='op.execute("SELECT * FROM nowhere")'))
+    next_version.write_text(NEXT_STEP.format(more='op.execute("SELECT * FROM nowhere")'))
 
     store = open_store()
 
