@@ -125,6 +125,16 @@ def cell_text(value: Any) -> str:
     return one_line(value)
 
 
+def ago(seconds: float | None) -> str:
+    """An age as people say it, for example `3 min old`."""
+    if seconds is None:
+        return "age unknown"
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit} old"
+    return "just now"
+
+
 def _shrink(widths: list[int], available: int) -> None:
     """Take room from the widest columns until the line fits; no column goes below eight."""
     while sum(widths) + 2 * (len(widths) - 1) > available and max(widths) > 8:

@@ -12,11 +12,15 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
-from nbllm.catalog.listings import CachedListing
+from nbllm.catalog.failures import Failures
+from nbllm.catalog.fetch import Fetcher, Fetching, FetchOptions
+from nbllm.catalog.listings import CachedListing, Listings
+from nbllm.catalog.selection import select
 from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
@@ -94,12 +98,18 @@ class Workspace:
         return self._once("local", LocalServers)
 
     @property
+    def listings(self) -> Listings:
+        """The model lists that providers gave, with their age."""
+        folder = self.paths.cache_dir / "listings"
+        return self._once("listings", lambda: Listings(folder, ttl_s=lambda: float(self.settings["listing_ttl_s"])))
+
+    @property
     def overview(self) -> Overview:
         """Which providers could be used right now, and what they answered last."""
         return self._once(
             "overview",
             lambda: Overview(
-                self.paths, self.registry, self.credentials, self.http, self.settings, self._serve, offered
+                self.paths, self.listings, self.registry, self.credentials, self.http, self._serve, offered
             ),
         )
 
@@ -186,6 +196,39 @@ class Workspace:
     def models(self, provider_id: str, *, refresh: bool = False) -> CachedListing:
         """The provider's own listing, from the cache unless it is old or `refresh` is set."""
         return aio.run(self.overview.models(provider_id, refresh=refresh))
+
+    def fetch(
+        self,
+        ids: Sequence[str] = (),
+        *,
+        every: bool = False,
+        failed: bool = False,
+        options: FetchOptions | None = None,
+        memory: Path | None = None,
+        on_tick: Callable[[], None] | None = None,
+    ) -> Fetching:
+        """Ask providers for their model lists, at once; results as they come.
+
+        Args:
+            ids: Providers by name.
+            every: Each live or unverified provider that has a key or needs none.
+            failed: Only those that failed last time, whatever the age of their lists.
+            options: How to ask.
+            memory: Folder of `failed.json`. None: the cache.
+            on_tick: Called about ten times a second while nothing comes.
+
+        Raises:
+            UnknownProviderError: An id that nobody has.
+            UsageError: Nobody is named.
+        """
+        failures = Failures(memory or self.paths.cache_dir)
+        wanted = options or FetchOptions()
+        selection = select(
+            self.registry, self.credentials, ids, every=every, failed=failures.failed_ids() if failed else None
+        )
+        fetcher = Fetcher(self.registry, self.credentials, self.http, self.listings)
+        wanted = replace(wanted, force=wanted.force or failed)
+        return Fetching(fetcher, selection, wanted, failures, on_tick=on_tick)
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""

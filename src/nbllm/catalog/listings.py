@@ -2,6 +2,9 @@
 
 One JSON file a provider in the cache folder. A list counts for the address it came from: a provider whose base URL
 moved has none until it is asked again. An answer that is an error or no list never replaces one that is.
+
+Whoever asks while the same question is under way is given the same answer, and so is who asks again within
+`DEBOUNCE_S`, also with `refresh`: a cell run twice makes one request.
 """
 
 from __future__ import annotations
@@ -11,19 +14,25 @@ import contextlib
 import dataclasses
 import hashlib
 import json
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from nbllm.adapters import load_adapter
 from nbllm.adapters.base import Adapter, Endpoint
+from nbllm.adapters.listing import Listed, ask_listing
 from nbllm.errors import NbllmError
 from nbllm.files import write_atomic
 from nbllm.providers.spec import ModelInfo, ModelRow, ProviderConfig
 
+DEBOUNCE_S = 2.0
+"""A list that this process was given so many seconds ago or less is not asked for again."""
+
 _VERSION = 1
+_AHEAD_S = 300.0
+"""A list from further in the future than this was written under another clock: its age is not known."""
 _FIELDS = {f.name for f in dataclasses.fields(ModelInfo)}
 _TUPLES = ("input_modalities", "output_modalities")
 
@@ -37,10 +46,64 @@ class CachedListing:
     fetched_at: float | None
     """Seconds since 1970 when the listing came; None: there is none, only models added by hand."""
     age_s: float | None
+    """None: there is no listing, or it comes from the future because the clock was set back."""
     stale: bool
-    """Whether it is older than the setting `listing_ttl_s`, or could not be had again."""
+    """Whether it is older than the setting `listing_ttl_s`, of unknown age, or could not be had again."""
     error: str | None = None
     """Why asking for it failed just now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The last listing of a provider, as its file has it."""
+
+    models: tuple[ModelInfo, ...]
+    fetched_at: float
+    age_s: float | None
+    stale: bool
+    etag: str | None = None
+    last_modified: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider said when it was asked."""
+
+    models: tuple[ModelInfo, ...]
+    """Its own listing, without what was added by hand."""
+    fetched_at: float
+    listed: Listed | None
+    """As it came; None: it was asked within the last `DEBOUNCE_S`, and `models` is what came then."""
+    unsaved: OSError | None = None
+    """Why the list could not be written to the cache."""
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether the provider said that nothing is new."""
+        return self.listed is not None and self.listed.not_modified
+
+
+@dataclass(slots=True)
+class _Question:
+    """A question under way, and how many wait for its answer."""
+
+    task: asyncio.Task[Answer]
+    waiting: int = 0
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was given up, or asked on an event loop that is not this one."""
+        return self.task.cancelling() > 0 or self.task.get_loop() is not asyncio.get_running_loop()
+
+    async def answer(self) -> Answer:
+        """Wait for it. Who gives up does not take it from the others; when all have, the question is dropped."""
+        self.waiting += 1
+        try:
+            return await asyncio.shield(self.task)
+        finally:
+            self.waiting -= 1
+            if not self.waiting:
+                self.task.cancel()  # does nothing to one that is done
 
 
 class Listings:
@@ -55,22 +118,45 @@ class Listings:
     def __init__(
         self, folder: Path, *, ttl_s: Callable[[], float] = lambda: 86400.0, clock: Callable[[], float] = time.time
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._ttl_s = ttl_s
         self._clock = clock
-        self._running: dict[tuple[str, str], asyncio.Task[tuple[ModelInfo, ...]]] = {}
+        self._running: dict[tuple[str, str, bool], _Question] = {}
+        self._answered: dict[tuple[str, str], float] = {}
+
+    # ------------------------------------------------------------ what is known
 
     def cached(self, provider: ProviderConfig) -> CachedListing:
         """What is known without asking. Never fails: a file that cannot be read counts as none."""
-        kept = self._read(provider)
+        kept = self.kept(provider)
         if kept is None:
             return CachedListing(with_added(provider, ()), None, None, stale=True)
-        fetched_at, models = kept
-        age_s = max(0.0, self._clock() - fetched_at)  # a clock set back makes nothing younger than new
-        return CachedListing(with_added(provider, models), fetched_at, age_s, stale=age_s > self._ttl_s())
+        return CachedListing(with_added(provider, kept.models), kept.fetched_at, kept.age_s, kept.stale)
+
+    def kept(self, provider: ProviderConfig) -> Kept | None:
+        """The provider's last listing; None when there is none for its present address, or it cannot be read."""
+        try:
+            content = json.loads(self._file(provider.id).read_text(encoding="utf-8"))
+            if content["version"] != _VERSION or content["address"] != _address(provider):
+                return None
+            models = tuple(_from_json(m, provider.id) for m in content["models"])
+            fetched_at = float(content["fetched_at"])
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+            return None
+        if not math.isfinite(fetched_at):
+            return None
+        age_s = self._age_s(fetched_at)
+        stale = age_s is None or age_s > self._ttl_s()
+        return Kept(models, fetched_at, age_s, stale, _text(content.get("etag")), _text(content.get("last_modified")))
+
+    def _age_s(self, fetched_at: float) -> float | None:
+        age_s = self._clock() - fetched_at
+        return max(0.0, age_s) if age_s > -_AHEAD_S else None
+
+    # ------------------------------------------------------------ asking
 
     async def get(self, endpoint: Endpoint, *, refresh: bool = False, adapter: Adapter | None = None) -> CachedListing:
-        """What a provider offers; asks it when the list is old, or when told to. Calls at once ask once.
+        """What a provider offers; asks it when the list is old, or when told to.
 
         Args:
             endpoint: The provider, its key, and the way there.
@@ -86,59 +172,112 @@ class Listings:
             return known
         failure: NbllmError
         try:
-            models = await self._ask_once(endpoint, adapter)
+            answer = await self.ask(endpoint, adapter=adapter)
         except NbllmError as exc:
             failure = exc
         else:
-            return CachedListing(with_added(endpoint.provider, models), self._clock(), 0.0, stale=False)
+            models = with_added(endpoint.provider, answer.models)
+            return CachedListing(models, answer.fetched_at, self._age_s(answer.fetched_at), stale=False)
         if not known.models and known.fetched_at is None:
             raise failure
         return replace(known, stale=True, error=str(failure))
+
+    async def ask(
+        self,
+        endpoint: Endpoint,
+        *,
+        whole: bool = False,
+        timeout_s: float | None = None,
+        adapter: Adapter | None = None,
+    ) -> Answer:
+        """Ask a provider for its list, and keep it. Calls at once ask once.
+
+        Args:
+            endpoint: The provider, its key, and the way there.
+            whole: The answer is wanted as it came, so "nothing is new" and an answer of a moment ago are not enough.
+            timeout_s: Seconds for each page. None: the adapter's own.
+            adapter: None: the adapter of the row's kind.
+
+        Raises:
+            NbllmError: It could not be had; what is kept stays.
+        """
+        place = endpoint.provider.id, _address(endpoint.provider)
+        if not whole and (kept := self._of_a_moment_ago(endpoint.provider, place)) is not None:
+            return Answer(kept.models, kept.fetched_at, None)
+        name = (*place, whole)
+        question = self._running.get(name)
+        if question is None or question.is_lost:
+            task = asyncio.create_task(self._ask(endpoint, whole, timeout_s, adapter))
+            question = self._running[name] = _Question(task)
+            task.add_done_callback(lambda done: self._done(name, done))
+        return await question.answer()
+
+    def _of_a_moment_ago(self, provider: ProviderConfig, place: tuple[str, str]) -> Kept | None:
+        since = self._clock() - self._answered.get(place, -math.inf)
+        return self.kept(provider) if 0 <= since < DEBOUNCE_S else None
+
+    def _done(self, name: tuple[str, str, bool], task: asyncio.Task[Answer]) -> None:
+        question = self._running.get(name)
+        if question is not None and question.task is task:
+            del self._running[name]
+        if not task.cancelled():
+            task.exception()  # looked at, also when everybody who waited has gone
+
+    async def _ask(self, endpoint: Endpoint, whole: bool, timeout_s: float | None, adapter: Adapter | None) -> Answer:
+        provider = endpoint.provider
+        known = None if whole else await asyncio.to_thread(self.kept, provider)
+        listed = await _listed(endpoint, known, timeout_s, adapter)
+        if listed.not_modified and known is not None:
+            models = known.models
+            listed = replace(
+                listed,
+                etag=listed.etag or known.etag,
+                last_modified=listed.last_modified or known.last_modified,
+            )
+        else:
+            models = tuple(listed.models)
+        fetched_at = self._clock()
+        unsaved = await asyncio.to_thread(self._keep, provider, models, fetched_at, listed)
+        self._answered[provider.id, _address(provider)] = fetched_at
+        return Answer(models, fetched_at, listed, unsaved)
+
+    # ------------------------------------------------------------ files
+
+    def _keep(
+        self, provider: ProviderConfig, models: tuple[ModelInfo, ...], fetched_at: float, listed: Listed
+    ) -> OSError | None:
+        """Write the list; why not, when it cannot be: that costs the cache, not the answer."""
+        content = {
+            "version": _VERSION,
+            "provider": provider.id,
+            "address": _address(provider),
+            "fetched_at": fetched_at,
+            "etag": listed.etag,
+            "last_modified": listed.last_modified,
+            "models": [_to_json(m) for m in models],
+        }
+        # Ids may hold half of a surrogate pair, which UTF-8 cannot: escaped they survive.
+        try:
+            write_atomic(self._file(provider.id), json.dumps(content))
+        except OSError as exc:
+            return exc
+        return None
 
     def forget(self, provider_id: str) -> None:
         """Remove what is kept of a provider."""
         with contextlib.suppress(OSError):
             self._file(provider_id).unlink()
 
-    async def _ask_once(self, endpoint: Endpoint, adapter: Adapter | None) -> tuple[ModelInfo, ...]:
-        name = (endpoint.provider.id, _address(endpoint.provider))
-        task = self._running.get(name)
-        if task is None or task.get_loop() is not asyncio.get_running_loop():
-            task = self._running[name] = asyncio.create_task(self._ask(endpoint, adapter))
-            task.add_done_callback(lambda done: self._done(name, done))
-        return await asyncio.shield(task)  # who gives up does not take the list from the others
-
-    def _done(self, name: tuple[str, str], task: asyncio.Task[tuple[ModelInfo, ...]]) -> None:
-        if self._running.get(name) is task:
-            del self._running[name]
-        if not task.cancelled():
-            task.exception()  # looked at, also when everybody who waited has gone
-
-    async def _ask(self, endpoint: Endpoint, adapter: Adapter | None) -> tuple[ModelInfo, ...]:
-        provider = endpoint.provider
-        models = tuple(await (adapter or load_adapter(provider.kind)).list_models(endpoint))
-        content = {
-            "version": _VERSION,
-            "provider": provider.id,
-            "address": _address(provider),
-            "fetched_at": self._clock(),
-            "models": [_to_json(m) for m in models],
-        }
-        with contextlib.suppress(OSError):  # a full disk or a read-only home costs the cache, not the answer
-            await asyncio.to_thread(write_atomic, self._file(provider.id), json.dumps(content, ensure_ascii=False))
-        return models
-
     def _file(self, provider_id: str) -> Path:
-        return self._folder / f"{provider_id}.json"
+        return self.folder / f"{provider_id}.json"
 
-    def _read(self, provider: ProviderConfig) -> tuple[float, tuple[ModelInfo, ...]] | None:
-        try:
-            content = json.loads(self._file(provider.id).read_text(encoding="utf-8"))
-            if content["version"] != _VERSION or content["address"] != _address(provider):
-                return None
-            return float(content["fetched_at"]), tuple(_from_json(m, provider.id) for m in content["models"])
-        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-            return None
+
+async def _listed(endpoint: Endpoint, known: Kept | None, timeout_s: float | None, adapter: Adapter | None) -> Listed:
+    if adapter is not None:
+        return Listed(tuple(await adapter.list_models(endpoint)))
+    if known is not None and (known.etag or known.last_modified):
+        return await ask_listing(endpoint, etag=known.etag, last_modified=known.last_modified, timeout_s=timeout_s)
+    return await ask_listing(endpoint, timeout_s=timeout_s)
 
 
 def with_added(provider: ProviderConfig, models: tuple[ModelInfo, ...]) -> tuple[ModelInfo, ...]:
@@ -167,4 +306,10 @@ def _to_json(model: ModelInfo) -> dict[str, Any]:
 
 def _from_json(row: Mapping[str, Any], provider_id: str) -> ModelInfo:
     known: dict[str, Any] = {k: tuple(v) if k in _TUPLES else v for k, v in row.items() if k in _FIELDS}
+    if not isinstance(known["id"], str) or not isinstance(known.get("sources", {}), Mapping):
+        raise TypeError("no model")
     return ModelInfo(**(known | {"provider": provider_id}))
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

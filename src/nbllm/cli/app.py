@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from nbllm.cli import config as config_commands
+from nbllm.cli import fetch as fetch_command
 from nbllm.cli import providers as provider_commands
 from nbllm.cli.words import assignments, read_text, show, warn
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(provider_commands.app, name="providers")
 app.command("config")(config_commands.config)
+app.command("fetch")(fetch_command.fetch)
 
 
 def options_of(words: Sequence[str]) -> set[str]:

@@ -23,8 +23,8 @@ from nbllm.credentials import Credentials, Secret
 from nbllm.errors import RegistryError
 from nbllm.providers.registry import Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
-from nbllm.settings import Paths, Settings
-from nbllm.tables import Row, Table
+from nbllm.settings import Paths
+from nbllm.tables import Row, Table, ago
 from nbllm.transport.http import Http
 
 COLUMNS = ("id", "name", "kind", "base_url", "status", "enabled", "env", "key", "key_name", "model_count",
@@ -58,6 +58,7 @@ class Overview:
 
     Args:
         paths: Where the cache is.
+        listings: The model lists that are kept.
         serve: Starts the child process of a provider that is a GGUF file.
         file_models: What such a file holds; raises RegistryError when it is none.
     """
@@ -65,10 +66,10 @@ class Overview:
     def __init__(
         self,
         paths: Paths,
+        listings: Listings,
         registry: Registry,
         credentials: Credentials,
         http: Http,
-        settings: Settings,
         serve: Callable[[Endpoint], Awaitable[Endpoint]],
         file_models: Callable[[ProviderConfig], list[ModelInfo]],
     ) -> None:
@@ -78,7 +79,7 @@ class Overview:
         self._serve = serve
         self._file_models = file_models
         self._checks = LastChecks(paths.cache_dir / "checks")
-        self._listings = Listings(paths.cache_dir / "listings", ttl_s=lambda: float(settings["listing_ttl_s"]))
+        self._listings = listings
 
     # ------------------------------------------------------------ what is known
 
@@ -249,7 +250,7 @@ class Overview:
             {"ref": m.ref, "name": m.name, "context": m.context, "max_output": m.max_output, "created": m.created}
             for m in listing.models
         ]
-        note = f"{len(rows)} models, {_ago(listing.age_s)}" + (f"; {listing.error}" if listing.error else "")
+        note = f"{len(rows)} models, {ago(listing.age_s)}" + (f"; {listing.error}" if listing.error else "")
         return Table(rows, columns=("ref", "name", "context", "max_output", "created"), note=note)
 
     def found_table(self, found: Sequence[Found]) -> Table:
@@ -275,7 +276,7 @@ def _for_people(row: Row) -> dict[str, Any]:
     return {
         **row,
         "key": _key_text(row),
-        "models": None if count is None else f"{count} ({_ago(age)})" if age is not None else str(count),
+        "models": None if count is None else f"{count} ({ago(age)})" if age is not None else str(count),
         "checked": _state(row),
     }
 
@@ -311,15 +312,6 @@ def _note(silent: Sequence[ProviderConfig], lacking: int) -> str | None:
             "`%llm_providers key ID` takes a key."
         )
     return "\n".join(parts) or None
-
-
-def _ago(seconds: float | None) -> str:
-    if seconds is None:
-        return "age unknown"
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= size:
-            return f"{seconds / size:.0f} {unit} old"
-    return "just now"
 
 
 def _compact(value: Any) -> str:

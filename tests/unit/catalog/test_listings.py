@@ -71,6 +71,7 @@ def test_a_young_list_is_not_asked_for_again(listings: Listings, clock: Clock) -
 def test_an_old_list_and_refresh_ask_again(listings: Listings, clock: Clock) -> None:
     with ModelServer({"/v1/models": listing("a")}) as server:
         get(listings, row(server.url))
+        clock.now += 2
         get(listings, row(server.url), refresh=True)
         clock.now += 3601
         assert listings.cached(row(server.url)).stale

@@ -1,0 +1,314 @@
+"""Model lists from many providers at the same time.
+
+A provider that fails, hangs, or whose key cannot be had stops nobody else. What has arrived is in the cache at once, so
+an interrupt loses only what had not come.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from nbllm import aio
+from nbllm.adapters.base import Endpoint
+from nbllm.adapters.listing import Listed
+from nbllm.catalog.failures import Attempt, Failures
+from nbllm.catalog.listings import Answer, Kept, Listings
+from nbllm.catalog.selection import Selection
+from nbllm.credentials import Credentials, Secret
+from nbllm.credentials.redaction import redact
+from nbllm.errors import AuthenticationError, MissingKeyError, NbllmError, OfflineError, UnreachableError
+from nbllm.providers.registry import Registry
+from nbllm.providers.spec import ModelInfo, ProviderConfig
+from nbllm.tables import ago
+from nbllm.transport.http import Http
+
+T = TypeVar("T")
+
+CONCURRENCY = 128
+"""Providers asked at once; each takes a connection, and some systems allow a process 256 of them."""
+TIMEOUT_S = 30.0
+"""Seconds for one provider: its key, all pages, and waits before another attempt."""
+
+Outcome = Literal["ok", "unchanged", "failed", "skipped", "cached"]
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """How asking one provider went."""
+
+    provider: str
+    outcome: Outcome
+    """ok: a list came. unchanged: nothing is new, the list that is kept holds. cached: it is young, or this machine is
+    offline, so nobody was asked. failed: it was asked, and no list came. skipped: it could not be asked."""
+    model_count: int | None = None
+    """Models of the provider's own listing; None: no list is known."""
+    seconds: float | None = None
+    """None: nobody was asked."""
+    error: NbllmError | None = None
+    reason: str | None = None
+    """Why it failed or was skipped, how old a cached list is, what is wrong with one that came; one line."""
+    listed: Listed | None = None
+    """The answer as it came."""
+    models: tuple[ModelInfo, ...] = ()
+    age_s: float | None = None
+    """Of the list that is known now."""
+    unsaved: OSError | None = None
+    """Why the list is not in the cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class FetchOptions:
+    """How to ask."""
+
+    force: bool = False
+    """Ask also when the list that is kept is young."""
+    whole: bool = False
+    """The answers are wanted as they came: a list from the cache, or "nothing is new", is not enough."""
+    concurrency: int = CONCURRENCY
+    timeout_s: float = TIMEOUT_S
+
+
+class Fetcher:
+    """Asks providers for their lists.
+
+    Args:
+        registry: Says which key variables count.
+        credentials: The keys.
+        http: The way to the providers.
+        listings: Where the lists are kept.
+    """
+
+    def __init__(self, registry: Registry, credentials: Credentials, http: Http, listings: Listings) -> None:
+        self._registry = registry
+        self._credentials = credentials
+        self._http = http
+        self._listings = listings
+
+    async def each(
+        self, providers: Sequence[ProviderConfig], options: FetchOptions, done: Callable[[FetchResult], None]
+    ) -> AsyncIterator[FetchResult]:
+        """Ask all of them; results come as they are ready, and are given to `done` on the loop's thread before that."""
+        lanes = asyncio.Semaphore(options.concurrency)
+
+        async def one(provider: ProviderConfig) -> FetchResult:
+            async with lanes:
+                result = await self._try(provider, options)
+            done(result)
+            return result
+
+        tasks = [asyncio.create_task(one(p)) for p in providers]
+        try:
+            for next_one in asyncio.as_completed(tasks):
+                yield await next_one
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _try(self, provider: ProviderConfig, options: FetchOptions) -> FetchResult:
+        kept = await asyncio.to_thread(self._listings.kept, provider)
+        if kept is not None and not (kept.stale or options.force or options.whole):
+            return _from_cache(provider, kept, f"{ago(kept.age_s)}; --force asks again")
+        started = time.perf_counter()
+        error: NbllmError
+        try:
+            async with asyncio.timeout(options.timeout_s):
+                answer = await self._ask(provider, options)
+            return _arrived(provider, answer, time.perf_counter() - started)
+        except TimeoutError:
+            error = _late(provider, options.timeout_s)
+        except NbllmError as exc:
+            error = exc
+        except Exception as exc:  # noqa: BLE001  (one provider's fault, or a foreign adapter's, must not hide the others)
+            error = NbllmError(
+                f"{provider.id}: asking it failed: {type(exc).__name__}: {redact(str(exc))}",
+                hint="please report this, with what `%llm_providers show` says of it",
+            )
+        return _without(provider, error, kept, time.perf_counter() - started)
+
+    async def _ask(self, provider: ProviderConfig, options: FetchOptions) -> Answer:
+        async def ask(key: Secret | None) -> Answer:
+            endpoint = Endpoint(provider, key, self._http)
+            return await self._listings.ask(endpoint, whole=options.whole, timeout_s=options.timeout_s)
+
+        if provider.models_need_key is not False:
+            return await ask(await self._key(provider))
+        refused: AuthenticationError
+        try:
+            return await ask(None)  # a key that is not needed stays here
+        except AuthenticationError as exc:
+            refused = exc
+        key = await self._key(provider)  # the row was wrong, or is no longer right
+        if key is None:
+            raise refused
+        return await ask(key)
+
+    async def _key(self, provider: ProviderConfig) -> Secret | None:
+        variables = self._registry.key_variables(provider.id)
+        return await _aside(lambda: self._credentials.require(provider, variables))
+
+
+def _arrived(provider: ProviderConfig, answer: Answer, seconds: float) -> FetchResult:
+    listed = answer.listed
+    return FetchResult(
+        provider.id,
+        "cached" if listed is None else "unchanged" if listed.not_modified else "ok",
+        len(answer.models),
+        seconds=None if listed is None else seconds,
+        reason="asked a moment ago" if listed is None else "; ".join(listed.warnings) or None,
+        listed=listed,
+        models=answer.models,
+        age_s=0.0,
+        unsaved=answer.unsaved,
+    )
+
+
+def _from_cache(provider: ProviderConfig, kept: Kept, reason: str) -> FetchResult:
+    return FetchResult(provider.id, "cached", len(kept.models), reason=reason, models=kept.models, age_s=kept.age_s)
+
+
+def _without(provider: ProviderConfig, error: NbllmError, kept: Kept | None, seconds: float) -> FetchResult:
+    """What is said of a provider from which no list came."""
+    if isinstance(error, OfflineError) and kept is not None:
+        return replace(_from_cache(provider, kept, f"offline; the list is {_old(kept)}"), error=error)
+    if isinstance(error, (OfflineError, MissingKeyError)):  # nobody was asked
+        return FetchResult(provider.id, "skipped", error=error, reason=error.message)
+    reason = error.message if kept is None else f"{error.message}; the list that is {_old(kept)} stays"
+    return FetchResult(
+        provider.id, "failed", seconds=seconds, error=error, reason=reason, age_s=None if kept is None else kept.age_s
+    )
+
+
+def _old(kept: Kept) -> str:
+    return "of unknown age" if kept.age_s is None else ago(kept.age_s)
+
+
+def _late(provider: ProviderConfig, timeout_s: float) -> UnreachableError:
+    return UnreachableError(
+        f"{provider.id} did not answer within {timeout_s:g} s",
+        phase="timeout",
+        hint="allow it more with --timeout, or ask it alone",
+        provider=provider.id,
+    )
+
+
+async def _aside(call: Callable[[], T]) -> T:
+    """Run `call` in a daemon thread: a keyring that hangs takes nobody's turn, and does not keep the process alive."""
+    loop = asyncio.get_running_loop()
+    future: asyncio.Future[T] = loop.create_future()
+
+    def tell(value: T | None, error: BaseException | None) -> None:
+        if future.done():  # nobody waits any more
+            return
+        if error is not None:
+            future.set_exception(error)
+        else:
+            future.set_result(value)  # type: ignore[arg-type]
+
+    def run() -> None:
+        value, error = None, None
+        try:
+            value = call()
+        except Exception as exc:  # noqa: BLE001  (raised again where it is awaited)
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop has ended
+            loop.call_soon_threadsafe(tell, value, error)
+
+    threading.Thread(target=run, name="nbllm-key", daemon=True).start()
+    return await future
+
+
+class Fetching(Iterator[FetchResult]):
+    """One fetch under way: its results as they come, then what is to be said about all of it.
+
+    The memory of failures is written when the last result has been taken, or when the iteration is given up.
+
+    Args:
+        fetcher: Asks.
+        selection: Whom.
+        options: How.
+        memory: Where failures are remembered.
+        on_tick: Called about ten times a second while nothing comes.
+    """
+
+    def __init__(
+        self,
+        fetcher: Fetcher,
+        selection: Selection,
+        options: FetchOptions,
+        memory: Failures,
+        *,
+        on_tick: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.selection = selection
+        self.memory = memory
+        self.results: list[FetchResult] = []
+        """What has come, without the lists themselves."""
+        self.waiting: dict[str, None] = dict.fromkeys(p.id for p in selection.asked)
+        """Ids of which nothing has come."""
+        self.silent: list[str] = []
+        """Servers of this machine that do not answer and were not named: nothing else is said of them."""
+        self.unremembered: OSError | None = None
+        """Why the memory of failures could not be written."""
+        self._clock = clock
+        self._attempts: list[Attempt] = []
+        self._items = self._iterate(fetcher, options, on_tick)
+
+    @property
+    def total(self) -> int:
+        """How many are asked."""
+        return len(self.selection.asked)
+
+    @property
+    def ok(self) -> bool:
+        """Whether every provider that was to be asked is known to have a list, and each that was named was asked."""
+        named = self.selection.named
+        bad = any(r.outcome == "failed" or (r.outcome == "skipped" and r.provider in named) for r in self.results)
+        return not bad and not self.waiting
+
+    def __iter__(self) -> Fetching:
+        return self
+
+    def __next__(self) -> FetchResult:
+        return next(self._items)
+
+    def close(self) -> None:
+        """Give up what has not come. Done by itself when the iteration is interrupted."""
+        self._items.close()
+
+    def _iterate(
+        self, fetcher: Fetcher, options: FetchOptions, on_tick: Callable[[], None] | None
+    ) -> Generator[FetchResult]:
+        try:
+            for id, reason in self.selection.skipped.items():
+                result = FetchResult(id, "skipped", reason=reason)
+                self.results.append(result)
+                yield result
+            source = fetcher.each(self.selection.asked, options, self._note)
+            for result in aio.iterate(source, on_tick=on_tick):
+                if result.provider not in self.silent:
+                    yield result
+        finally:
+            self._remember()
+
+    def _note(self, result: FetchResult) -> None:
+        self.waiting.pop(result.provider, None)
+        if result.provider in self.selection.silent and isinstance(result.error, UnreachableError):
+            self.silent.append(result.provider)
+            return
+        self.results.append(replace(result, listed=None, models=()))
+        if result.seconds is not None:
+            self._attempts.append(Attempt(result.provider, self._clock(), result.error, result.age_s))
+
+    def _remember(self) -> None:
+        try:
+            self.memory.record(self._attempts)
+        except OSError as exc:
+            self.unremembered = exc

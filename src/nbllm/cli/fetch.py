@@ -1,0 +1,70 @@
+"""`nbllm fetch`: model lists from many providers at once."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from nbllm.cli.words import show, warn
+
+_WIDE = 1000
+_Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...]")]
+
+
+def fetch(
+    ids: _Ids = None,
+    every: Annotated[bool, typer.Option("--all", help="Every provider that has a key or needs none.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that failed last time.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Ask also when the list that is kept is young.")] = False,
+    concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, help="Asked at once.")] = 128,
+    timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for each.")] = 30.0,
+    as_json: Annotated[bool, typer.Option("--json", help="The table as JSON.")] = False,
+) -> int:
+    """Ask providers for their models, all at once; exit status 1 when one fails."""
+    from nbllm.catalog.fetch import FetchOptions  # noqa: PLC0415  (the core: only when a command runs)
+    from nbllm.catalog.fetch_table import FetchTable, problems  # noqa: PLC0415
+    from nbllm.workspace import current  # noqa: PLC0415
+
+    options = FetchOptions(force=force, concurrency=concurrency, timeout_s=timeout)
+    fetching = current().fetch(ids or (), every=every, failed=failed, options=options)
+    interrupted = _take(fetching)
+    table = FetchTable(fetching)
+    if as_json:
+        typer.echo(json.dumps(table.as_json(), indent=1))
+        for line in problems(fetching):
+            warn(f"warning: {line}")
+    else:
+        # A pipe is for grep, which has no use for a reason that is cut.
+        show(table.to_text(None if sys.stdout.isatty() else _WIDE))
+    if interrupted:
+        from nbllm.cli import INTERRUPTED  # noqa: PLC0415  (the package imports the commands)
+
+        return INTERRUPTED
+    return 0 if fetching.ok else 1
+
+
+def _take(fetching: Any) -> bool:
+    """Take what comes, with a bar on stderr where a person is looking; whether the person interrupted it."""
+    from rich.console import Console  # noqa: PLC0415  (only for this command)
+    from rich.progress import Progress  # noqa: PLC0415
+
+    try:
+        with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True) as progress:
+            task = progress.add_task(_waiting(fetching), total=fetching.total)
+            for _ in fetching:
+                come = fetching.total - len(fetching.waiting)
+                progress.update(task, completed=come, description=_waiting(fetching))
+    except KeyboardInterrupt:
+        fetching.close()
+        warn("interrupted: what has arrived is kept")
+        return True
+    return False
+
+
+def _waiting(fetching: Any) -> str:
+    names = list(fetching.waiting)
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return f"asking {', '.join(names[:3])}{more}" if names else "done"
