@@ -13,12 +13,11 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 from typing import Any, ClassVar
-from urllib.parse import quote
 
 from nbllm.adapters import parts
 from nbllm.adapters.base import Endpoint, WireRequest
 from nbllm.adapters.blocks import Answer
-from nbllm.adapters.listing import MODELS_CAP, fetch_listing, read_listing
+from nbllm.adapters.listing import Asking, Listed, ask_pages
 from nbllm.adapters.reading import Arrival, drain, refusal
 from nbllm.errors import UnsupportedError
 from nbllm.messages import ChatRequest, Delta, File, Image, Message, Reasoning, Role, Text, Tool, ToolCall, ToolResult
@@ -30,7 +29,6 @@ VERSION = "2023-06-01"
 DEFAULT_MAX_TOKENS = 4096
 """Sent when nobody set a limit, since the API refuses a request without one. The oldest models allow no more."""
 
-_PAGES = 20
 _IMAGES = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp"})
 
 
@@ -86,29 +84,16 @@ class AnthropicAdapter:
 
     async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
         """The provider's own listing, all pages."""
+        return list((await self.ask_listing(endpoint, Asking())).models)
+
+    async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
+        """The provider's own listing, all pages, and what came with them."""
         url = endpoint.provider.models_url or f"{endpoint.base_url}/v1/models"
-        found: dict[str, ModelInfo] = {}
-        after = ""
-        for _ in range(_PAGES):
-            page = await fetch_listing(endpoint, _page_url(url, after), headers=_headers())
-            before = len(found)
-            for info in read_listing(page, endpoint.provider):
-                found.setdefault(info.id, info)
-            last = page.get("last_id") if isinstance(page, dict) and page.get("has_more") is True else None
-            # A server that always says "more" is asked no further once a page brings nothing new.
-            if not isinstance(last, str) or not last or len(found) == before or len(found) >= MODELS_CAP:
-                break
-            after = last
-        return list(found.values())
+        return await ask_pages(endpoint, url, asking, paging="after_id", headers=_headers())
 
 
 def _headers() -> dict[str, str]:
     return {"anthropic-version": VERSION}
-
-
-def _page_url(url: str, after: str) -> str:
-    sign = "&" if "?" in url else "?"
-    return f"{url}{sign}limit=1000" + (f"&after_id={quote(after, safe='')}" if after else "")
 
 
 # ---------------------------------------------------------------- the body

@@ -10,17 +10,16 @@ import contextlib
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from nbllm.adapters import parts
 from nbllm.adapters.base import Endpoint, WireRequest
 from nbllm.adapters.call_ids import arguments_object, sent_id
 from nbllm.adapters.gemini_answer import GeminiAnswer, choose_decoder
 from nbllm.adapters.gemini_schema import accepted_schema
-from nbllm.adapters.listing import fetch_listing, read_listing
+from nbllm.adapters.listing import Asking, Listed, ask_pages
 from nbllm.adapters.payloads import payloads
 from nbllm.adapters.reading import Arrival, refusal
-from nbllm.adapters.usage import count
 from nbllm.messages import (
     ChatRequest,
     Delta,
@@ -33,7 +32,7 @@ from nbllm.messages import (
     ToolCall,
     ToolResult,
 )
-from nbllm.providers.spec import ModelInfo
+from nbllm.providers.spec import Listing, ModelInfo
 
 _ROLES = {Role.USER: "user", Role.ASSISTANT: "model", Role.TOOL: "user"}
 _TOP_LEVEL = frozenset({"safetySettings", "cachedContent", "toolConfig", "tools", "systemInstruction", "serviceTier"})
@@ -50,8 +49,6 @@ _NAMES = {
 }
 """Parameters known by another name elsewhere, so that one set of them serves several providers."""
 _CHOICES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
-_PAGE_SIZE = 1000  # the most that the API takes: https://ai.google.dev/api/models (read 2026-11-20)
-_PAGES = 50
 
 
 class GeminiAdapter:
@@ -88,19 +85,13 @@ class GeminiAdapter:
             yield answer.end()
 
     async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
-        """The models that can chat, all pages."""
+        """All models, all pages, with ids as a chat takes them: without `models/`."""
+        return list((await self.ask_listing(endpoint, Asking())).models)
+
+    async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
+        """All models, all pages, and what came with them."""
         url = endpoint.provider.models_url or f"{endpoint.base_url}/models"
-        found: dict[str, ModelInfo] = {}
-        query: dict[str, Any] = {"pageSize": _PAGE_SIZE}
-        for _ in range(_PAGES):
-            page = await fetch_listing(endpoint, f"{url}?{urlencode(query)}")
-            for info in _read_page(page, endpoint):
-                found.setdefault(info.id, info)
-            token = page.get("nextPageToken") if isinstance(page, dict) else None
-            if not isinstance(token, str) or not token or token == query.get("pageToken"):
-                break
-            query["pageToken"] = token
-        return list(found.values())
+        return await ask_pages(_as_gemini_lists(endpoint), url, asking, paging="page_token")
 
 
 def _model_path(model: str) -> str:
@@ -213,27 +204,21 @@ def _results(message: Message) -> Iterator[dict[str, Any]]:
 
 # ---------------------------------------------------------------- the listing
 
-
-def _read_page(page: Any, endpoint: Endpoint) -> list[ModelInfo]:
-    """The models of one page that can chat, with ids as a chat takes them: without `models/`."""
-    if not isinstance(page, dict) or not isinstance(page.get("models"), list):
-        return read_listing(page, endpoint.provider)
-    rows = {_plain_name(row): row for row in page["models"] if isinstance(row, dict) and _can_chat(row)}
-    shown = {"models": [{**row, "id": name, "name": name} for name, row in rows.items()]}
-    return [_with_limits(info, rows.get(info.id, {})) for info in read_listing(shown, endpoint.provider)]
-
-
-def _can_chat(row: Mapping[str, Any]) -> bool:
-    methods = row.get("supportedGenerationMethods")
-    return not isinstance(methods, list) or "generateContent" in methods
-
-
-def _plain_name(row: Mapping[str, Any]) -> str:
-    return str(row.get("name") or "").removeprefix("models/")
-
-
-def _with_limits(info: ModelInfo, row: Mapping[str, Any]) -> ModelInfo:
+_LISTING = {
+    "path": "models[]",
+    "id": "name",
+    "strip": "models/",
+    "name": "displayName",
+    "type": "supportedGenerationMethods[]",
     # Gemini counts its two limits apart, so neither of them is the window that both share.
-    thinks = row.get("thinking")
-    limit = count(row.get("inputTokenLimit"))
-    return replace(info, context=None, max_input=limit, reasoning=thinks if isinstance(thinks, bool) else None)
+    "max_input": "inputTokenLimit",
+    "max_output": "outputTokenLimit",
+    "reasoning": "thinking",
+}
+"""Where things stand in Gemini's format; a row may say otherwise."""
+
+
+def _as_gemini_lists(endpoint: Endpoint) -> Endpoint:
+    row = endpoint.provider
+    own = row.listing.model_dump(exclude_unset=True)
+    return replace(endpoint, provider=row.model_copy(update={"listing": Listing(**{**_LISTING, **own})}))

@@ -1,27 +1,42 @@
-"""A provider's model listing, in the shape its row describes, or in one that is near enough."""
+"""A provider's model listing: asked for, all pages of it, and read in the shape that its row describes.
+
+`ask_listing` is the way to one. What stands where is decided in `listing_rows`, in the notation of `listing_fields`;
+prices and types have modules of their own, and the second listing has `listing_join`.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from nbllm.adapters import load_adapter
 from nbllm.adapters.bodies import error_from_payload, error_from_response, error_in_body
-from nbllm.errors import ProviderError
+from nbllm.adapters.listing_fields import get_path
+from nbllm.adapters.listing_join import second_row
+from nbllm.adapters.listing_pages import Turner
+from nbllm.adapters.listing_rows import MODELS_CAP, Reading, no_listing, read_listing, read_pages, rows_at
+from nbllm.errors import NbllmError
 from nbllm.providers.spec import ModelInfo, ProviderConfig
+from nbllm.transport.retry import NEVER, RetryPolicy, retrying
 
 if TYPE_CHECKING:
     from nbllm.adapters.base import Endpoint
+    from nbllm.transport.http import Fetched
 
-MODELS_CAP = 10_000
-"""More models than this are not read: no provider has them."""
+__all__ = ["MODELS_CAP", "Asking", "Listed", "ask_listing", "ask_pages", "get_path", "read_listing"]
 
-_PATHS = ("data[]", "models[]", "[]")
-_NAMES = ("display_name", "displayName")
-_CONTEXT = ("context_length", "context_window", "max_context_length", "max_model_len", "inputTokenLimit", "meta.n_ctx")
-_MAX_OUTPUT = ("max_output_tokens", "max_completion_tokens", "outputTokenLimit", "top_provider.max_completion_tokens")
+TIMEOUT_S = 20.0
+"""Seconds for each page, unless somebody says otherwise."""
+RETRIES = RetryPolicy(attempts=3, max_wait_s=15.0)
+"""A listing is not worth a minute: with 170 providers the slowest decides how long everybody waits."""
+_LARGE = 100_000
+"""Bytes from which a listing is read beside the event loop, so that the others are not held up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,42 @@ class Listed:
     """The `Date` header of the first page."""
     not_modified: bool = False
     """Nothing has changed since the `etag` or `last_modified` that was sent: `models` is empty, the known ones hold."""
+    ids: tuple[str, ...] = ()
+    """The id of each row that is a model, with those that come again: what a plain list shows, and its count."""
+    row_count: int = 0
+    """All rows, also those that are no models and those that were refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How a listing is asked for."""
+
+    etag: str | None = None
+    """Of the listing that is known; a server that has the same may answer 304."""
+    last_modified: str | None = None
+    timeout_s: float = 10.0
+    """Seconds for each page and each attempt."""
+    policy: RetryPolicy = NEVER
+    bypass: bool = True
+    """A user's own test: neither limits nor the breaker stop it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    payload: Any
+    headers: Mapping[str, str]
+    size: int
+    not_modified: bool = False
+
+
+@dataclass(slots=True)
+class _Pages:
+    """Pages as they come."""
+
+    payloads: list[Any] = field(default_factory=list)
+    first: _Page | None = None
+    size: int = 0
+    warning: str | None = None
 
 
 async def ask_listing(
@@ -50,133 +101,174 @@ async def ask_listing(
 ) -> Listed:
     """Ask a provider for its models, all pages and the second listing, with the adapter of its kind.
 
+    Failures that may pass are tried again, at most twice.
+
     Args:
         endpoint: The provider, its key, and the way there.
-        etag: Of the listing that is known; a server that knows it may answer `not_modified`.
+        etag: Of the listing that is known; a server that has the same may answer `not_modified`.
         last_modified: As the server wrote it.
-        timeout_s: Seconds for each page. None: as the row has it.
+        timeout_s: Seconds for each page and each attempt. None: 20.
 
     Raises:
         ProviderError: It could not be had, or is not a listing.
     """
     adapter = load_adapter(endpoint.provider.kind)
-    return Listed(tuple(await adapter.list_models(endpoint)))
+    ask = getattr(adapter, "ask_listing", None)
+    if ask is None:  # an installed adapter that has only what the protocol asks for
+        models = tuple(await adapter.list_models(endpoint))
+        return Listed(models, ids=tuple(m.id for m in models), row_count=len(models))
+    asking = Asking(etag, last_modified, TIMEOUT_S if timeout_s is None else timeout_s, RETRIES, bypass=False)
+    listed: Listed = await ask(endpoint, asking)
+    return listed
 
 
-async def fetch_listing(endpoint: Endpoint, url: str, *, headers: Mapping[str, str] | None = None) -> Any:
-    """One page of a listing as JSON.
+async def ask_pages(
+    endpoint: Endpoint,
+    url: str,
+    asking: Asking,
+    *,
+    paging: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Listed:
+    """Ask for the listing at `url`, to its last page, and for the second one where the row names it.
+
+    Args:
+        endpoint: The provider, its key, and the way there.
+        url: The first page.
+        asking: How.
+        paging: How the kind pages, when the row does not say.
+        headers: Of each request, beside the row's own; nothing secret.
 
     Raises:
-        ProviderError: It could not be had, or is an error or no JSON.
+        ProviderError: It could not be had, or is not a listing. Half a listing is none: also when a later page fails.
     """
     provider = endpoint.provider
-    page = await endpoint.http.fetch("GET", url, provider=provider, key=endpoint.key, headers=headers)
-    if not 200 <= page.status < 300:
-        raise error_from_response(
-            provider=provider.id, status=page.status, headers=page.headers, body=page.body, model=None
-        )
-    try:
-        payload = json.loads(page.body)
-    except (ValueError, RecursionError):
-        raise _no_listing(provider) from None
-    if error_in_body(payload):
-        raise error_from_payload(payload, provider=provider.id, headers=page.headers, model=None, status=page.status)
-    return payload
-
-
-def _no_listing(provider: ProviderConfig) -> ProviderError:
-    hint = f"check the base URL with `%llm_providers show {provider.id}`; models can also be added by hand"
-    return ProviderError(
-        f"{provider.id} answered with something that is no model listing", provider=provider.id, hint=hint
+    shape = provider.listing
+    turner = Turner(url, shape.paging or paging, shape.path)
+    pages = _Pages()
+    async for page in _turned(endpoint, turner, asking, headers, pages):
+        if page.not_modified:
+            return Listed((), not_modified=True, etag=asking.etag, last_modified=asking.last_modified,
+                          date=page.headers.get("date"))  # fmt: skip
+    joined, missing = await _second(endpoint, asking)
+    assert pages.first is not None
+    top = pages.first.headers
+    read = _reading(pages, provider, joined, _day(top.get("date")))
+    reading = await asyncio.to_thread(read) if pages.size > _LARGE else read()
+    alone = len(pages.payloads) == 1 and shape.join_url is None
+    return Listed(
+        reading.models,
+        pages=tuple(pages.payloads),
+        joined=tuple(joined),
+        warnings=tuple(w for w in (pages.warning, *reading.warnings, *missing) if w),
+        etag=top.get("etag") if alone else None,
+        last_modified=top.get("last-modified") if alone else None,
+        date=top.get("date"),
+        ids=reading.ids,
+        row_count=reading.row_count,
     )
 
 
-def read_listing(payload: Any, provider: ProviderConfig) -> list[ModelInfo]:
-    """The models of one page, in the provider's order, each id once. An empty listing is an empty list.
+def _reading(pages: _Pages, provider: ProviderConfig, joined: list[Any], day: str) -> Callable[[], Reading]:
+    return lambda: read_pages(pages.payloads, provider, joined=joined, day=day)
+
+
+def _day(header: str | None) -> str:
+    """The day on which an answer was given, by the server's clock, else by ours."""
+    with contextlib.suppress(ValueError, TypeError, IndexError, OverflowError):
+        if header:
+            return parsedate_to_datetime(header).astimezone(UTC).date().isoformat()
+    return datetime.now(UTC).date().isoformat()
+
+
+async def _second(endpoint: Endpoint, asking: Asking) -> tuple[list[Any], list[str]]:
+    """The pages of the second listing, and what to say when they could not be had."""
+    shape = endpoint.provider.listing
+    if shape.join_url is None or shape.join_on is None:
+        return [], []
+    row, with_key = second_row(endpoint.provider)
+    other = replace(endpoint, provider=row, key=endpoint.key if with_key else None)
+    turner = Turner(shape.join_url, shape.join_paging, shape.join_path)
+    pages = _Pages()
+    plain = replace(asking, etag=None, last_modified=None)
+    try:
+        async for page in _turned(other, turner, plain, None, pages):
+            if rows_at(page.payload, shape.join_path) is None:
+                raise no_listing(row, f"it has no {shape.join_path}")
+    except NbllmError as exc:
+        return pages.payloads[:-1], [f"the second listing failed, so some facts are missing: {exc.message}"]
+    return pages.payloads, [pages.warning] if pages.warning else []
+
+
+async def _turned(
+    endpoint: Endpoint, turner: Turner, asking: Asking, headers: Mapping[str, str] | None, pages: _Pages
+) -> AsyncIterator[_Page]:
+    """Each page as it comes; they are also kept in `pages`."""
+    url: str | None = turner.first()
+    while url is not None:
+        page = await _page(endpoint, url, asking, headers, first=not pages.payloads)
+        pages.first = pages.first or page
+        pages.payloads.append(page.payload)
+        pages.size += page.size
+        yield page
+        url = None if page.not_modified else turner.next(page.payload)
+    pages.warning = turner.warning
+
+
+async def _page(
+    endpoint: Endpoint, url: str, asking: Asking, headers: Mapping[str, str] | None, *, first: bool
+) -> _Page:
+    """One page, asked for as often as the policy allows."""
+    known = {"if-none-match": asking.etag, "if-modified-since": asking.last_modified} if first else {}
+    conditions = {name: value for name, value in known.items() if value}
+
+    async def attempt(number: int) -> AsyncIterator[_Page]:
+        fetched = await endpoint.http.fetch(
+            "GET",
+            url,
+            provider=endpoint.provider,
+            key=endpoint.key,
+            headers={"accept": "application/json", **(headers or {}), **conditions},
+            timeout_s=asking.timeout_s,
+        )
+        if fetched.status == 304 and conditions:
+            yield _Page(None, fetched.headers, 0, not_modified=True)
+        else:
+            yield await _decoded(fetched, endpoint.provider)
+
+    gate = endpoint.http.gate(endpoint.provider)
+    answers = retrying(attempt, policy=asking.policy, gate=gate, bypass=asking.bypass)
+    async with contextlib.aclosing(answers) as pages:
+        return await anext(pages)
+
+
+async def _decoded(fetched: Fetched, provider: ProviderConfig) -> _Page:
+    """The answer as JSON. The status comes first: an error body is never a catalogue.
 
     Raises:
-        ProviderError: There is no list of models in it.
+        ProviderError: It is an error, or no JSON.
     """
-    found: dict[str, ModelInfo] = {}
-    rows = _rows(payload, provider)
-    for row in rows:
-        info = _model(row, provider)
-        if info is not None and len(found) < MODELS_CAP:
-            found.setdefault(info.id, info)
-    if rows and not found:  # a list of something else
-        raise _no_listing(provider)
-    return list(found.values())
+    if not 200 <= fetched.status < 300:
+        raise error_from_response(
+            provider=provider.id, status=fetched.status, headers=fetched.headers, body=fetched.body, model=None
+        )
+    body = fetched.body
+    payload = await asyncio.to_thread(_parsed, body, provider) if len(body) > _LARGE else _parsed(body, provider)
+    if error_in_body(payload) or (isinstance(payload, dict) and payload.get("success") is False):
+        raise error_from_payload(
+            payload, provider=provider.id, headers=fetched.headers, model=None, status=fetched.status
+        )
+    return _Page(payload, fetched.headers, len(body))
 
 
-def _rows(payload: Any, provider: ProviderConfig) -> list[Any]:
-    # The row's own path first. llama.cpp sends `models[]` in Ollama's dialect beside `data[]`, so the order counts.
-    for path in (provider.listing.path, *_PATHS):
-        rows = _at(payload, path)
-        if rows is not None:
-            return rows
-    if isinstance(payload, dict) and ("data" in payload or "models" in payload):
-        return []  # `data: null` is how some servers say "none"
-    raise _no_listing(provider)
-
-
-def _at(payload: Any, path: str) -> list[Any] | None:
-    if path == "{}":
-        if not isinstance(payload, dict):
-            return None
-        return [{"id": k, **v} for k, v in payload.items() if isinstance(v, dict)]
-    name = path.removesuffix("[]")
-    value = get_path(payload, name) if name else payload
-    return value if isinstance(value, list) else None
-
-
-def get_path(row: Any, path: str) -> Any:
-    """The value at `a.b`, or at the first of `a | b` that is there; None when there is none."""
-    for alternative in path.split("|"):
-        value = row
-        for key in alternative.strip().split("."):
-            value = value.get(key) if isinstance(value, Mapping) else None
-        if value is not None:
-            return value
-    return None
-
-
-def _model(row: Any, provider: ProviderConfig) -> ModelInfo | None:
-    if isinstance(row, str):
-        row = {"id": row}
-    if not isinstance(row, Mapping):
-        return None
-    shape = provider.listing
-    id_ = get_path(row, f"{shape.id} | id | name | model")
-    if not isinstance(id_, str) or not id_.strip():
-        return None
-    return ModelInfo(
-        provider=provider.id,
-        id=id_.strip(),
-        name=_text(row, shape.name, _NAMES),
-        context=_count(row, shape.context, _CONTEXT),
-        max_output=_count(row, shape.max_output, _MAX_OUTPUT),
-    )
-
-
-def _candidates(path: str | None, usual: tuple[str, ...]) -> Iterator[str]:
-    if path is not None:
-        yield path
-    yield from usual
-
-
-def _text(row: Any, path: str | None, usual: tuple[str, ...]) -> str | None:
-    for candidate in _candidates(path, usual):
-        value = get_path(row, candidate)
-        if isinstance(value, str) and value.strip():
-            return value.strip()
-    return None
-
-
-def _count(row: Any, path: str | None, usual: tuple[str, ...]) -> int | None:
-    for candidate in _candidates(path, usual):
-        value = get_path(row, candidate)
-        if isinstance(value, str) and value.isdecimal():
-            value = int(value)
-        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
-            return value
-    return None
+def _parsed(body: bytes, provider: ProviderConfig) -> Any:
+    start = body[:1000].lstrip()
+    try:
+        return json.loads(body)
+    except UnicodeDecodeError:
+        why = "it is not UTF-8"
+    except RecursionError:
+        why = "it is nested too deeply"
+    except ValueError:
+        why = "it is empty" if not start else "it is a web page" if start[:1] == b"<" else "it is not JSON"
+    raise no_listing(provider, why)

@@ -15,7 +15,7 @@ from nbllm.adapters.base import Endpoint, WireRequest
 from nbllm.adapters.bodies import error_from_payload, error_in_body, request_id
 from nbllm.adapters.call_ids import arguments_object, arguments_text, made_id, sent_id
 from nbllm.adapters.chunks import CUT_REASONING, EMPTY
-from nbllm.adapters.listing import fetch_listing, read_listing
+from nbllm.adapters.listing import Asking, Listed, ask_pages
 from nbllm.adapters.payloads import payloads
 from nbllm.adapters.reading import Arrival, refusal
 from nbllm.errors import UnsupportedError
@@ -88,8 +88,11 @@ class OllamaAdapter:
 
     async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
         """The models that are on the server's disk."""
-        url = endpoint.provider.models_url or f"{endpoint.base_url}/api/tags"
-        return read_listing(await fetch_listing(endpoint, url), endpoint.provider)
+        return list((await self.ask_listing(endpoint, Asking())).models)
+
+    async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
+        """The models that are on the server's disk, and what came with them."""
+        return await ask_pages(endpoint, endpoint.provider.models_url or f"{endpoint.base_url}/api/tags", asking)
 
 
 # ---------------------------------------------------------------- the body

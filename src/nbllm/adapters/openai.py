@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from nbllm.adapters import parts
 from nbllm.adapters.base import Endpoint, WireRequest
 from nbllm.adapters.chunks import Answer
-from nbllm.adapters.listing import fetch_listing, read_listing
+from nbllm.adapters.listing import Asking, Listed, ask_pages
 from nbllm.adapters.reading import Arrival, drain, refusal
 from nbllm.errors import BadRequestError, NbllmError, UnsupportedError
 from nbllm.loading import quick_imports
@@ -102,9 +102,15 @@ class OpenAIAdapter:
                 await drain(chunks)
 
     async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
-        """The provider's own listing."""
-        url = endpoint.provider.models_url or f"{endpoint.base_url}/models"
-        return read_listing(await fetch_listing(endpoint, url), endpoint.provider)
+        """The provider's own listing, each id once."""
+        return list((await self.ask_listing(endpoint, Asking())).models)
+
+    async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
+        """The provider's own listing, and what came with it."""
+        row = endpoint.provider
+        # A row of kind `url` is a list of models, and its address is that of the list.
+        url = endpoint.base_url if row.kind == "url" else f"{endpoint.base_url}/models"
+        return await ask_pages(endpoint, row.models_url or url, asking)
 
 
 # ---------------------------------------------------------------- the body

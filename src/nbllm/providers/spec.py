@@ -58,6 +58,17 @@ class Quirk(_Row):
     """When it was seen, YYYY-MM-DD."""
 
 
+def checked_auth(value: str) -> str:
+    """A value of `auth`.
+
+    Raises:
+        ValueError: It is neither a name of `AUTH_SCHEMES` nor a header template.
+    """
+    if value not in AUTH_SCHEMES and not _TEMPLATE.fullmatch(value):
+        raise ValueError(f"auth is one of {', '.join(AUTH_SCHEMES)} or a template 'Header-Name: ... {{key}}'")
+    return value
+
+
 class Listing(_Row):
     """How the model listing is shaped; the notation of fields is explained in docs/reference/provider-rows.md.
 
@@ -110,7 +121,12 @@ class Listing(_Row):
     """`ours = theirs`: the fields that must be equal."""
     join_paging: Literal["after_id", "page_token", "page"] | None = None
     join_auth: str | None = None
-    """How the key goes to the second listing: a header template as in `auth`. None: as the row has it."""
+    """How the key goes to the second listing, as in `auth`. None: as the row has it."""
+
+    @field_validator("join_auth")
+    @classmethod
+    def _auth_is_known(cls, value: str | None) -> str | None:
+        return None if value is None else checked_auth(value)
 
 
 class ModelRow(_Row):
@@ -192,9 +208,7 @@ class ProviderConfig(_Row):
     @field_validator("auth")
     @classmethod
     def _auth_is_known(cls, value: str) -> str:
-        if value not in AUTH_SCHEMES and not _TEMPLATE.fullmatch(value):
-            raise ValueError(f"auth is one of {', '.join(AUTH_SCHEMES)} or a template 'Header-Name: ... {{key}}'")
-        return value
+        return checked_auth(value)
 
     @field_validator("models", mode="before")
     @classmethod

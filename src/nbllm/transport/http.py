@@ -185,7 +185,7 @@ class Http:
 
         Raises:
             UnreachableError: No answer; `phase` says how far it came.
-            RedirectError: A 3xx.
+            RedirectError: A 3xx other than the 304 that a condition asked for.
             OfflineError: The request would leave this machine, and must not.
             RegistryError: The key would travel unencrypted.
         """
@@ -197,7 +197,7 @@ class Http:
         auth = KeyAuth(provider, key, timeout=times)
         response = await self._send(client, request, auth, provider)
         try:
-            if 300 <= response.status_code < 400:
+            if 300 <= response.status_code < 400 and not _is_not_modified(response):
                 raise redirected(provider=provider.id, status=response.status_code, url=url, headers=response.headers)
             yield response
         finally:
@@ -264,6 +264,12 @@ class Http:
     def _forget(self) -> None:
         self._clients = weakref.WeakKeyDictionary()
         self._gates = {}
+
+
+def _is_not_modified(response: httpx2.Response) -> bool:
+    """Whether a 304 answers a request that allowed it."""
+    asked = response.request.headers
+    return response.status_code == 304 and ("if-none-match" in asked or "if-modified-since" in asked)
 
 
 async def read_capped(response: httpx2.Response, cap_bytes: int, *, provider: str) -> bytes:

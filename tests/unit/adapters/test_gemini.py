@@ -413,7 +413,7 @@ def test_the_delay_that_google_names_is_kept() -> None:
 # ---------------------------------------------------------------- the listing
 
 
-def test_all_pages_are_read_and_only_models_that_chat_are_listed() -> None:
+def test_all_pages_are_read_and_each_model_says_what_it_is_for() -> None:
     pages = {
         None: {
             "models": [
@@ -427,7 +427,7 @@ def test_all_pages_are_read_and_only_models_that_chat_are_listed() -> None:
     }  # fmt: skip
     net = Net(lambda request: httpx2.Response(200, json=pages[request.url.params.get("pageToken")]))
     found = models(GEMINI, net, ROW)
-    assert [m.id for m in found] == ["a", "b"]
+    assert [(m.id, m.type) for m in found] == [("a", "chat"), ("embed", "embedding"), ("b", None)]
     assert (found[0].name, found[0].max_input, found[0].max_output, found[0].reasoning) == ("A", 100, 9, True)
     assert found[1].max_input is None
     assert len(net.asked) == 2
