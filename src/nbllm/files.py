@@ -11,7 +11,7 @@ import os
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 FOLDER_MODE = 0o700
@@ -35,8 +35,21 @@ def make_private_folder(folder: Path) -> Path:
     return folder
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace `path` by `content` with mode 0600, all or nothing. Follows a symbolic link to the real file.
+def write_atomic(
+    path: Path,
+    content: str | bytes,
+    *,
+    mode: int | None = FILE_MODE,
+    before_replace: Callable[[], object] | None = None,
+) -> None:
+    """Replace `path` by `content`, all or nothing. Follows a symbolic link to the real file.
+
+    Args:
+        path: The file, or a link to it; folders that are missing are made, with mode 0700.
+        content: Text is written as UTF-8.
+        mode: Mode of the file. None: mode, owner and attributes of the file that is replaced, as far as the system
+            lets us; a new file gets 0600.
+        before_replace: Called when all is written beside the target; what it raises leaves everything as it was.
 
     Raises:
         OSError: Nothing was changed.
@@ -50,12 +63,36 @@ def write_atomic(path: Path, content: str | bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
+            if mode is None:
+                _take_after(target, temporary)
+            elif mode != FILE_MODE:
+                os.chmod(temporary, mode)
             os.fsync(file.fileno())
+        if before_replace is not None:
+            before_replace()
         os.replace(temporary, target)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _take_after(target: Path, temporary: str) -> None:
+    """Give `temporary` the owner, attributes (access lists are among them) and mode of `target`, where there is one."""
+    try:
+        old = target.stat()
+    except FileNotFoundError:
+        return
+    if hasattr(os, "chown"):
+        for owner in ((old.st_uid, -1), (-1, old.st_gid)):  # the group may be given away where the owner may not
+            with contextlib.suppress(OSError):
+                os.chown(temporary, *owner)
+    if hasattr(os, "listxattr"):
+        with contextlib.suppress(OSError):
+            for name in os.listxattr(target):
+                with contextlib.suppress(OSError):
+                    os.setxattr(temporary, name, os.getxattr(target, name))
+    os.chmod(temporary, stat.S_IMODE(old.st_mode))  # last: a new owner takes bits away
 
 
 _swept: set[Path] = set()
