@@ -1,22 +1,25 @@
 """What an answer cost, and how many tokens a text may have.
 
-A price is known in two ways: the user wrote one into the model's row, or the data that comes with genai-prices has
-one for the model at the address that was asked. In every other case the cost is None, which is not 0: a server on
-this machine and the demo provider have no price unless the user sets one.
+A price is known in four ways, each more trusted than the next: the user wrote one into the model's row; the
+provider's own listing has one; models.dev has one; genai-prices has one for the address that was asked.
+`nbllm.catalog.metadata` shows the same order to people, and gives `cost` the two in the middle.
+In every other case the cost is None, which is not 0: a server on this machine and the demo provider have no price
+unless the user sets one.
 """
 
 from __future__ import annotations
 
-import importlib.metadata
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
 
 from nbllm.messages import Usage
+from nbllm.prices import Prices, data_cost, data_prices, price_version
 from nbllm.providers.spec import ModelRow, ProviderConfig
 
-_PER_MTOK = Decimal(1_000_000)
+OWN = "config.toml"
+"""The source of prices that the user wrote."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,76 +28,78 @@ class Cost:
 
     usd: Decimal
     source: str
-    """`config.toml`, or the price data and its version."""
+    """`config.toml`, `listing` or `models.dev` and their day, or the price data and its version."""
 
 
-def cost_usd(provider: ProviderConfig, model: str, usage: Usage) -> Decimal | None:
+def cost_usd(provider: ProviderConfig, model: str, usage: Usage, *, known: Sequence[Prices] = ()) -> Decimal | None:
     """The cost in USD; None when a price or a count that it needs is unknown. See `cost`."""
-    found = cost(provider, model, usage)
+    found = cost(provider, model, usage, known=known)
     return None if found is None else found.usd
 
 
-def cost(provider: ProviderConfig, model: str, usage: Usage) -> Cost | None:
+def cost(provider: ProviderConfig, model: str, usage: Usage, *, known: Sequence[Prices] = ()) -> Cost | None:
     """The cost and where its price comes from; None when a price or a count that it needs is unknown.
 
-    The price in the model's own row comes first; there, tokens read from or written to a cache cost as much as any
-    other of the prompt, since the row has no price of their own for them. Else genai-prices, by the address that is
-    asked and not by the provider's name: a row moved to a proxy has no known price. Counts that are an estimate
-    make a cost that is one (`usage.source`).
+    One source prices the whole of an answer, so that the cost can be checked: the first that has a price for
+    everything that was used. A source that contradicts a more trusted one is passed over, also where that one does
+    not say enough: then the cost is unknown. The price in the model's own row has the last word; there, tokens read
+    from or written to a cache cost as much as any other of the prompt, since the row has no price of their own for
+    them. genai-prices is asked last, by the address and not by the provider's name: a row moved to a proxy has no
+    known price. Counts that are an estimate make a cost that is one (`usage.source`).
 
     The first call that looks at genai-prices takes some 150 ms to import it: not to be made before the answer.
+
+    Args:
+        provider: The row as it was asked.
+        model: The id.
+        usage: What was used.
+        known: What the provider's listing and models.dev say, most trusted first
+            (`nbllm.catalog.metadata.prices`).
     """
     if usage.prompt_tokens is None or usage.output_tokens is None:
         return None
-    row = next((m for m in provider.models if m.id == model and _has_price(m)), None)
-    if row is not None:
-        usd = _by_row(row, usage)
-        return None if usd is None else Cost(usd, "config.toml")
-    if provider.local or provider.gguf or provider.kind == "demo":
+    own = own_prices(provider, model)
+    if own is not None:
+        return _cost(own, usage)
+    if is_unpriced(provider):
         return None
-    usd = _by_data(provider.base_url, model, usage)
+    above: list[Prices] = []
+    for prices in known:
+        if not any(prices.contradicts(other) for other in above):
+            if (found := _cost(prices, usage)) is not None:
+                return found
+            above.append(prices)
+    return _by_data(provider.base_url, model, usage, above)
+
+
+def _cost(prices: Prices, usage: Usage) -> Cost | None:
+    usd = prices.total(usage)
+    return None if usd is None else Cost(usd, prices.source)
+
+
+def _by_data(base_url: str, model: str, usage: Usage, above: Sequence[Prices]) -> Cost | None:
+    listed = data_prices(base_url, model)
+    if listed is None or any(listed.contradicts(other) for other in above):
+        return None
+    usd = data_cost(base_url, model, usage)
     return None if usd is None else Cost(usd, price_version())
+
+
+def is_unpriced(provider: ProviderConfig) -> bool:
+    """Whether only the user can say what it costs: a server on this machine, a model file, the demo."""
+    return provider.local or provider.gguf is not None or provider.kind == "demo"
+
+
+def own_prices(provider: ProviderConfig, model: str) -> Prices | None:
+    """The prices that the user wrote into the model's row; None when there is none."""
+    row = next((m for m in provider.models if m.id == model and _has_price(m)), None)
+    if row is None:
+        return None
+    return Prices(OWN, row.input_price, row.output_price, row.input_price, row.input_price)
 
 
 def _has_price(row: ModelRow) -> bool:
     return row.input_price is not None or row.output_price is not None
-
-
-def _by_row(row: ModelRow, usage: Usage) -> Decimal | None:
-    """One price missing where there are tokens to pay makes the whole unknown."""
-    parts = ((row.input_price, usage.prompt_tokens or 0), (row.output_price, usage.output_tokens or 0))
-    if any(price is None and count for price, count in parts):
-        return None
-    # By way of `str`: 0.1 in the file is a tenth, not the nearest binary fraction.
-    return sum((Decimal(str(price or 0)) * count / _PER_MTOK for price, count in parts), Decimal(0))
-
-
-def _by_data(base_url: str, model: str, usage: Usage) -> Decimal | None:
-    import genai_prices  # noqa: PLC0415  (150 ms, only for providers that may have a price)
-
-    counts = genai_prices.Usage(
-        input_tokens=usage.prompt_tokens,  # there the cache's classes are a part of it
-        cache_read_tokens=usage.cached_input_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        output_tokens=usage.output_tokens,
-    )
-    try:
-        found = genai_prices.calc_price(counts, model, provider_api_url=base_url)
-    except (LookupError, ValueError):  # no such provider or model; counts that contradict each other
-        return None
-    return found.total_price if _is_complete(found.model_price, usage) else None
-
-
-def _is_complete(price: Any, usage: Usage) -> bool:
-    """Whether there is a price for what was used; the library takes one that is missing for 0."""
-    return not (price.input_mtok is None and usage.prompt_tokens) and not (
-        price.output_mtok is None and usage.output_tokens
-    )
-
-
-def price_version() -> str:
-    """Name and version of the price data, for example `genai-prices 0.2.3`."""
-    return f"genai-prices {importlib.metadata.version('genai-prices')}"
 
 
 def estimate_tokens(text: str) -> int:

@@ -11,7 +11,8 @@ import pytest
 
 from nbllm.messages import Usage
 from nbllm.providers.spec import ModelRow, ProviderConfig
-from nbllm.usage import cost, cost_usd, estimate_tokens, price_version
+from nbllm.prices import price_version
+from nbllm.usage import cost, cost_usd, estimate_tokens
 
 OPENAI = ProviderConfig(id="openai", base_url="https://api.openai.com/v1")
 PROXY = ProviderConfig(id="openai", base_url="https://proxy.example/v1")
