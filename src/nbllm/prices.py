@@ -10,7 +10,7 @@ import functools
 import importlib.metadata
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -44,6 +44,12 @@ class Prices:
         """Whether one price is two different ones in the two."""
         pairs = ((getattr(self, name), getattr(other, name)) for name in PRICES)
         return any(a is not None and b is not None and not math.isclose(a, b, rel_tol=_NEARLY) for a, b in pairs)
+
+    def with_plain_cache(self) -> Prices:
+        """With tokens of the cache priced as the rest of the prompt, for a source that has no word for them."""
+        cached = self.input_price if self.cached_input_price is None else self.cached_input_price
+        written = self.input_price if self.cache_write_price is None else self.cache_write_price
+        return replace(self, cached_input_price=cached, cache_write_price=written)
 
     def total(self, usage: Usage) -> Decimal | None:
         """The cost in USD; None when a price that is needed, or the count of the prompt or answer, is unknown."""

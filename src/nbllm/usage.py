@@ -42,9 +42,9 @@ def cost(provider: ProviderConfig, model: str, usage: Usage, *, known: Sequence[
 
     One source prices the whole of an answer, so that the cost can be checked: the first that has a price for
     everything that was used. A source that contradicts a more trusted one is passed over, also where that one does
-    not say enough: then the cost is unknown. The price in the model's own row has the last word; there, tokens read
-    from or written to a cache cost as much as any other of the prompt, since the row has no price of their own for
-    them. genai-prices is asked last, by the address and not by the provider's name: a row moved to a proxy has no
+    not say enough: then the cost is unknown. The price in the model's own row comes first; there, tokens read from
+    or written to a cache cost as much as any other of the prompt, since the row has no price of their own for them.
+    genai-prices is asked last, by the address and not by the provider's name: a row moved to a proxy has no
     known price. Counts that are an estimate make a cost that is one (`usage.source`).
 
     The first call that looks at genai-prices takes some 150 ms to import it: not to be made before the answer.
@@ -53,28 +53,18 @@ def cost(provider: ProviderConfig, model: str, usage: Usage, *, known: Sequence[
         provider: The row as it was asked.
         model: The id.
         usage: What was used.
-        known: What the provider's listing and models.dev say, most trusted first
+        known: What the user (outside the row), the provider's listing and models.dev say, most trusted first
             (`nbllm.catalog.metadata.prices`).
     """
     if usage.prompt_tokens is None or usage.output_tokens is None:
         return None
-    own = own_prices(provider, model)
-    if own is not None:
-        return _cost(own, usage)
-    if is_unpriced(provider):
-        return None
     above: list[Prices] = []
-    for prices in known:
+    for prices in (*own_prices(provider, model), *known):
         if not any(prices.contradicts(other) for other in above):
-            if (found := _cost(prices, usage)) is not None:
-                return found
+            if (usd := prices.total(usage)) is not None:
+                return Cost(usd, prices.source)
             above.append(prices)
-    return _by_data(provider.base_url, model, usage, above)
-
-
-def _cost(prices: Prices, usage: Usage) -> Cost | None:
-    usd = prices.total(usage)
-    return None if usd is None else Cost(usd, prices.source)
+    return None if is_unpriced(provider) else _by_data(provider.base_url, model, usage, above)
 
 
 def _by_data(base_url: str, model: str, usage: Usage, above: Sequence[Prices]) -> Cost | None:
@@ -90,12 +80,10 @@ def is_unpriced(provider: ProviderConfig) -> bool:
     return provider.local or provider.gguf is not None or provider.kind == "demo"
 
 
-def own_prices(provider: ProviderConfig, model: str) -> Prices | None:
-    """The prices that the user wrote into the model's row; None when there is none."""
-    row = next((m for m in provider.models if m.id == model and _has_price(m)), None)
-    if row is None:
-        return None
-    return Prices(OWN, row.input_price, row.output_price, row.input_price, row.input_price)
+def own_prices(provider: ProviderConfig, model: str) -> tuple[Prices, ...]:
+    """The prices that the user wrote into the model's row, as far as there are any."""
+    rows = (m for m in provider.models if m.id == model and _has_price(m))
+    return tuple(Prices(OWN, m.input_price, m.output_price).with_plain_cache() for m in rows)
 
 
 def _has_price(row: ModelRow) -> bool:

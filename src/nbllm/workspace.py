@@ -17,8 +17,10 @@ from typing import Any, Literal, TypeVar
 
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
+from nbllm.catalog import metadata
 from nbllm.catalog.failures import Failures
 from nbllm.catalog.fetch import Fetcher, Fetching, FetchOptions
+from nbllm.catalog.knowledge import Knowledge
 from nbllm.catalog.listings import CachedListing, Listings
 from nbllm.catalog.selection import select
 from nbllm.chat.dry import DryRun, dry_run
@@ -30,11 +32,12 @@ from nbllm.connection.overview import Overview, ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations
 from nbllm.credentials import Credentials, SavedKey, Secret, install_log_filter
-from nbllm.errors import SettingsError, debug_when
+from nbllm.errors import NbllmError, SettingsError, debug_when
 from nbllm.local.servers import LocalServers, offered
 from nbllm.messages import Delta, Reply
+from nbllm.prices import Prices
 from nbllm.providers.registry import ModelRef, Registry
-from nbllm.providers.spec import ModelInfo
+from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import ConfigFile, Paths, Settings
 from nbllm.store import Store
 from nbllm.transport.demo import DEMO_ORIGIN, DemoTransport
@@ -78,6 +81,7 @@ class Workspace:
             serve=self._serve,
             known_models=self.known_models,
             presets=self.presets,
+            prices=self.prices,
         )
 
     # ------------------------------------------------------------ opened on first use
@@ -113,6 +117,11 @@ class Workspace:
             ),
         )
 
+    @property
+    def knowledge(self) -> Knowledge:
+        """What models.dev says of models. Asks it only when told to (`await knowledge.refresh()`)."""
+        return self._once("knowledge", lambda: Knowledge.open(self.paths, self.http, self.settings))
+
     def _once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, made on the first call; questions come from several threads at once."""
         with self._lock:
@@ -144,7 +153,8 @@ class Workspace:
 
     def dry_run(self, prompt: str, options: ChatOptions | None = None) -> DryRun:
         """What would be sent, and an estimate. Sends nothing; needs no key."""
-        return dry_run(make_plan(prompt, options or ChatOptions(), self._services, need_key=False))
+        plan = make_plan(prompt, options or ChatOptions(), self._services, need_key=False)
+        return dry_run(plan, self.prices(plan.endpoint.provider, plan.request.model))
 
     def chat(self, prompt: str, options: ChatOptions | None = None) -> Reply:
         """Ask, and wait for the whole answer."""
@@ -233,6 +243,15 @@ class Workspace:
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""
         return self.overview.known_models(provider_id)
+
+    def prices(self, provider: ProviderConfig, model: str) -> Sequence[Prices]:
+        """What is known of a model's prices on this machine, most trusted first. Never fails."""
+        try:
+            # A listing without prices need not be read for them.
+            listed = self.known_models(provider.id).get(model) if provider.listing.input_price else None
+            return metadata.prices(provider, listed or ModelInfo(provider.id, model), self.knowledge)
+        except NbllmError:  # a broken setting must not cost the answer whose cost is asked for
+            return ()
 
     def discover(self) -> list[Found]:
         """Look for model servers on this machine."""

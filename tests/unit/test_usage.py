@@ -10,8 +10,8 @@ from decimal import Decimal
 import pytest
 
 from nbllm.messages import Usage
-from nbllm.providers.spec import ModelRow, ProviderConfig
 from nbllm.prices import price_version
+from nbllm.providers.spec import ModelRow, ProviderConfig
 from nbllm.usage import cost, cost_usd, estimate_tokens
 
 OPENAI = ProviderConfig(id="openai", base_url="https://api.openai.com/v1")

@@ -7,7 +7,7 @@ JSON Schema into the accepted subset in `gemini_schema`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any, ClassVar
 from urllib.parse import quote

@@ -38,7 +38,7 @@ _DATE = re.compile(r"\d{4}-\d\d(-\d\d)?")
 Facts = Mapping[str, Any]
 """What is known of one model, by the names of `ModelInfo`; what is unknown is not there. Beside those
 `price_holds_to` (prompt tokens up to which the prices hold; larger prompts cost more) and `reasoning_price` (only
-where it is not the output's)."""
+where it is not the output's), and `last_seen` (the last day it was there, where models.dev has removed it)."""
 
 
 # ---------------------------------------------------------------- their file
@@ -184,12 +184,14 @@ class Copy:
         return _pack({**self.head, "date": self.date}) + self.body
 
 
-def make_copy(payload: Any, *, date: str, **head: Any) -> Copy:
+def make_copy(payload: Any, *, date: str, keep: Copy | None = None, **head: Any) -> Copy:
     """Our copy of an `api.json`.
 
     Args:
         payload: The file, as JSON.
         date: The day it is of.
+        keep: An earlier copy. models.dev removes models that are retired; what was known of those stays, with the
+            day on which they were last there (`last_seen`), since somebody may have used them.
         head: What else is to be known of it.
 
     Raises:
@@ -197,12 +199,20 @@ def make_copy(payload: Any, *, date: str, **head: Any) -> Copy:
     """
     body = bytearray()
     places = {}
-    for id, models in sorted(read_api(payload).items()):
+    for id, models in sorted(_with_gone(read_api(payload), keep or Copy()).items()):
         member = _pack(models)
         places[id] = [len(body), len(member)]
         body += member
     known = {"format": _FORMAT, "source": URL, "notice": NOTICE, "date": date, **head, "providers": places}
     return Copy(date, known, bytes(body))
+
+
+def _with_gone(found: dict[str, dict[str, Facts]], before: Copy) -> dict[str, dict[str, Facts]]:
+    for id in before.providers:
+        now = found.setdefault(id, {})
+        for model, facts in before.models(id).items():
+            now.setdefault(model, {"last_seen": before.date, **facts})
+    return found
 
 
 def read_copy(data: bytes) -> Copy:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
 from nbllm.chat.plan import Plan
 from nbllm.messages import Usage, join_text
+from nbllm.prices import Prices
 from nbllm.usage import cost_usd, estimate_tokens
 
 _LONG = 200
@@ -52,8 +53,8 @@ class DryRun:
         return f"at most about {self.max_cost_usd:.6f} USD"
 
 
-def dry_run(plan: Plan) -> DryRun:
-    """Describe what `plan` would send.
+def dry_run(plan: Plan, known: Sequence[Prices] = ()) -> DryRun:
+    """Describe what `plan` would send; `known` are the prices as `nbllm.usage.cost` wants them.
 
     Raises:
         UnsupportedError: The wire format cannot carry something that was asked for.
@@ -65,7 +66,7 @@ def dry_run(plan: Plan) -> DryRun:
 
     def cost(output: int) -> Decimal | None:
         usage = Usage(input_tokens=tokens, output_tokens=output, source="estimate")
-        return cost_usd(plan.endpoint.provider, plan.request.model, usage)
+        return cost_usd(plan.endpoint.provider, plan.request.model, usage, known=known)
 
     return DryRun(
         ref=plan.request.ref,

@@ -19,6 +19,7 @@ from nbllm.conversations import Conversations, Turn
 from nbllm.credentials import Credentials
 from nbllm.errors import PromptError, RegistryError, SettingsError
 from nbllm.messages import ChatRequest, File, Image, Message
+from nbllm.prices import Prices
 from nbllm.providers.registry import ModelRef, Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import Settings
@@ -41,6 +42,8 @@ class Services:
     known_models: Callable[[str], Mapping[str, ModelInfo]]
     """What is already known of a provider's models, without asking it."""
     presets: Callable[[], Mapping[str, Mapping[str, Any]]]
+    prices: Callable[[ProviderConfig, str], Sequence[Prices]] = lambda provider, model: ()
+    """What is already known of a model's prices, most trusted first; asked after the answer."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -304,7 +304,7 @@ class ChatRun:
         now = time.perf_counter()
         usage = self._usage()
         request, provider = self.plan.request, self.plan.endpoint.provider
-        self._cost = cost(provider, request.model, usage)
+        self._cost = cost(provider, request.model, usage, known=self._services.prices(provider, request.model))
         schema_repair = self.plan.shape is not None
         text = self._builder.text if schema_repair else self.text
         warnings = [*self._warnings, *self._judged(reason, text)]

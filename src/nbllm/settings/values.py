@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -74,6 +75,12 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def _address(value: str) -> str:
+    if re.fullmatch(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
+        return value
+    raise ValueError("takes an https:// address, or one of this machine")
+
+
 SETTINGS: Mapping[str, Setting] = {
     s.name: s
     for s in (
@@ -87,6 +94,7 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("max_rounds", _whole(1, 100), 8, (), "rounds of tool calls in one answer"),
         Setting("max_wait_s", _number(0, 3600), 60.0, (), "seconds of waiting for retries, in all"),
         Setting("listing_ttl_s", _number(0, 1e9), 86400.0, (), "seconds before a model list counts as old"),
+        Setting("models_dev_url", _address, "https://models.dev/api.json", (), "where models.dev's list of models is"),
     )
 }
 
