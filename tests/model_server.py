@@ -116,6 +116,7 @@ class ModelServer:
 
         class Server(ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 256  # a whole catalogue connects at once
 
             def handle_error(self, request: object, client_address: object) -> None: ...
 

@@ -47,7 +47,7 @@ class FetchResult:
     """ok: a list came. unchanged: nothing is new, the list that is kept holds. cached: it is young, or this machine is
     offline, so nobody was asked. failed: it was asked, and no list came. skipped: it could not be asked."""
     model_count: int | None = None
-    """Models of the provider's own listing; None: no list is known."""
+    """Rows of the provider's own listing that are models, also those that come twice; None: no list came."""
     seconds: float | None = None
     """None: nobody was asked."""
     error: NbllmError | None = None
@@ -159,7 +159,7 @@ def _arrived(provider: ProviderConfig, answer: Answer, seconds: float) -> FetchR
     return FetchResult(
         provider.id,
         "cached" if listed is None else "unchanged" if listed.not_modified else "ok",
-        len(answer.models),
+        answer.count,
         seconds=None if listed is None else seconds,
         reason="asked a moment ago" if listed is None else "; ".join(listed.warnings) or None,
         listed=listed,
@@ -170,7 +170,7 @@ def _arrived(provider: ProviderConfig, answer: Answer, seconds: float) -> FetchR
 
 
 def _from_cache(provider: ProviderConfig, kept: Kept, reason: str) -> FetchResult:
-    return FetchResult(provider.id, "cached", len(kept.models), reason=reason, models=kept.models, age_s=kept.age_s)
+    return FetchResult(provider.id, "cached", kept.count, reason=reason, models=kept.models, age_s=kept.age_s)
 
 
 def _without(provider: ProviderConfig, error: NbllmError, kept: Kept | None, seconds: float) -> FetchResult:

@@ -58,6 +58,8 @@ class Kept:
     """The last listing of a provider, as its file has it."""
 
     models: tuple[ModelInfo, ...]
+    count: int
+    """Of its rows that are models: an id that comes twice counts twice, as in the provider's own list."""
     fetched_at: float
     age_s: float | None
     stale: bool
@@ -70,7 +72,9 @@ class Answer:
     """What a provider said when it was asked."""
 
     models: tuple[ModelInfo, ...]
-    """Its own listing, without what was added by hand."""
+    """Its own listing, each id once, without what was added by hand."""
+    count: int
+    """As in `Kept`."""
     fetched_at: float
     listed: Listed | None
     """As it came; None: it was asked within the last `DEBOUNCE_S`, and `models` is what came then."""
@@ -141,13 +145,16 @@ class Listings:
                 return None
             models = tuple(_from_json(m, provider.id) for m in content["models"])
             fetched_at = float(content["fetched_at"])
+            count = int(content.get("count", len(models)))
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
         if not math.isfinite(fetched_at):
             return None
         age_s = self._age_s(fetched_at)
         stale = age_s is None or age_s > self._ttl_s()
-        return Kept(models, fetched_at, age_s, stale, _text(content.get("etag")), _text(content.get("last_modified")))
+        return Kept(
+            models, count, fetched_at, age_s, stale, _text(content.get("etag")), _text(content.get("last_modified"))
+        )
 
     def _age_s(self, fetched_at: float) -> float | None:
         age_s = self._clock() - fetched_at
@@ -203,7 +210,7 @@ class Listings:
         """
         place = endpoint.provider.id, _address(endpoint.provider)
         if not whole and (kept := self._of_a_moment_ago(endpoint.provider, place)) is not None:
-            return Answer(kept.models, kept.fetched_at, None)
+            return Answer(kept.models, kept.count, kept.fetched_at, None)
         name = (*place, whole)
         question = self._running.get(name)
         if question is None or question.is_lost:
@@ -228,25 +235,15 @@ class Listings:
         known = None if whole else await asyncio.to_thread(self.kept, provider)
         listed = await _listed(endpoint, known, timeout_s, adapter)
         if listed.not_modified and known is not None:
-            models = known.models
+            models, count = known.models, known.count
             listed = replace(
                 listed,
                 etag=listed.etag or known.etag,
                 last_modified=listed.last_modified or known.last_modified,
             )
         else:
-            models = tuple(listed.models)
+            models, count = tuple(listed.models), len(listed.ids or listed.models)
         fetched_at = self._clock()
-        unsaved = await asyncio.to_thread(self._keep, provider, models, fetched_at, listed)
-        self._answered[provider.id, _address(provider)] = fetched_at
-        return Answer(models, fetched_at, listed, unsaved)
-
-    # ------------------------------------------------------------ files
-
-    def _keep(
-        self, provider: ProviderConfig, models: tuple[ModelInfo, ...], fetched_at: float, listed: Listed
-    ) -> OSError | None:
-        """Write the list; why not, when it cannot be: that costs the cache, not the answer."""
         content = {
             "version": _VERSION,
             "provider": provider.id,
@@ -254,11 +251,20 @@ class Listings:
             "fetched_at": fetched_at,
             "etag": listed.etag,
             "last_modified": listed.last_modified,
-            "models": [_to_json(m) for m in models],
+            "count": count,
         }
-        # Ids may hold half of a surrogate pair, which UTF-8 cannot: escaped they survive.
+        unsaved = await asyncio.to_thread(self._keep, provider.id, content, models)
+        self._answered[provider.id, _address(provider)] = fetched_at
+        return Answer(models, count, fetched_at, listed, unsaved)
+
+    # ------------------------------------------------------------ files
+
+    def _keep(self, id: str, content: Mapping[str, Any], models: tuple[ModelInfo, ...]) -> OSError | None:
+        """Write the list; why not, when it cannot be: that costs the cache, not the answer."""
+        # Escaped, since an id may hold half of a surrogate pair, for which UTF-8 has no bytes.
+        text = json.dumps({**content, "models": [_to_json(m) for m in models]})
         try:
-            write_atomic(self._file(provider.id), json.dumps(content))
+            write_atomic(self._file(id), text)
         except OSError as exc:
             return exc
         return None
