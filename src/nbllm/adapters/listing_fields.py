@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
@@ -44,6 +44,12 @@ def _walk(value: Any, keys: tuple[str, ...]) -> Any:
             return [None if (found := _walk(item, rest)) is _MISSING else found for item in value]
         value = value.get(key, _MISSING)
     return value
+
+
+def pruned(path: str | None, keys: Collection[str]) -> str:
+    """A path without the alternatives that begin with a key that no row has; most usual names are of this kind."""
+    parts = (part.strip() for part in (path or "").split("|"))
+    return " | ".join(part for part in parts if part.partition(".")[0].partition("=")[0].strip(" []") in keys)
 
 
 def get_path(row: Any, path: str) -> Any:
@@ -197,7 +203,7 @@ def yes_or_no(row: Any, path: str | None) -> bool | None:
     return None
 
 
-_FLAGS: Mapping[str, frozenset[str]] = {
+FLAGS: Mapping[str, frozenset[str]] = {
     "tools": frozenset({"tools", "tool", "toolcall", "toolcalls", "toolcalling", "tooluse", "functioncalling",
                         "functioncall", "functions"}),
     "reasoning": frozenset({"reasoning", "includereasoning", "thinking", "think"}),
@@ -218,7 +224,7 @@ def flags(row: Any, path: str | None, known: Iterable[str] = ()) -> dict[str, bo
     yes = {w.removeprefix("supports") for w in words(value)}
     no = {w.removeprefix("supports") for w in denied(value)}
     found: dict[str, bool] = {}
-    for flag, names in _FLAGS.items():
+    for flag, names in FLAGS.items():
         if yes & names:
             found[flag] = True
         elif no & names or (flag in known and isinstance(value, list) and value):

@@ -11,6 +11,7 @@ from datetime import date as Date
 from typing import Any
 
 from nbllm.adapters.listing_fields import (
+    FLAGS,
     count,
     day,
     first,
@@ -19,6 +20,7 @@ from nbllm.adapters.listing_fields import (
     get_path,
     last_name,
     modalities,
+    pruned,
     status,
     text,
     values,
@@ -26,7 +28,7 @@ from nbllm.adapters.listing_fields import (
 )
 from nbllm.adapters.listing_join import joined_rows
 from nbllm.adapters.listing_prices import price_reader
-from nbllm.adapters.listing_types import FROM_ID, model_type
+from nbllm.adapters.listing_types import COMMON, FROM_ID, model_type
 from nbllm.errors import ProviderError
 from nbllm.providers.spec import Listing, ModelInfo, ProviderConfig
 
@@ -223,14 +225,18 @@ class _Reader:
         self._shape = shape
         self._day = day
         self._prices = price_reader(shape)
-        self._name = _or(shape.name, _NAMES)
-        self._context = _or(shape.context, _CONTEXT)
-        self._max_input = _or(shape.max_input, _MAX_INPUT)
-        self._max_output = _or(shape.max_output, _MAX_OUTPUT)
-        self._inputs = _or(shape.input_modalities, _INPUTS)
-        self._outputs = _or(shape.output_modalities, _OUTPUTS)
-        self._created = _or(shape.created, _CREATED)
-        self._features = _or(shape.features, _FEATURES)
+        keys = frozenset(key for _, row in rows for key in row)
+        self._name = pruned(_or(shape.name, _NAMES), keys)
+        self._context = pruned(_or(shape.context, _CONTEXT), keys)
+        self._max_input = pruned(_or(shape.max_input, _MAX_INPUT), keys)
+        self._max_output = pruned(_or(shape.max_output, _MAX_OUTPUT), keys)
+        self._inputs = pruned(_or(shape.input_modalities, _INPUTS), keys)
+        self._outputs = pruned(_or(shape.output_modalities, _OUTPUTS), keys)
+        self._created = pruned(_or(shape.created, _CREATED), keys)
+        self._features = pruned(_or(shape.features, _FEATURES), keys)
+        self._can_paths = tuple((flag, path) for flag in FLAGS if (path := pruned(getattr(shape, flag), keys)))
+        self._status_path = pruned(shape.status, keys)
+        self._types = tuple(name for name in COMMON if name in keys)
         self._flags = frozenset(f for _, row in rows for f, said in flags(row, self._features).items() if said)
         self._no_dates = _repeated(rows, self._created)
         self._routes = f"{shape.routes.removesuffix('[]')}[]" if shape.routes else None
@@ -242,7 +248,7 @@ class _Reader:
         shape = self._shape
         inputs = self._modalities(row, self._inputs, output=False)
         outputs = self._modalities(row, self._outputs, output=True)
-        type_, from_id = model_type(row, id_, shape.type, inputs, outputs)
+        type_, from_id = model_type(row, id_, shape.type, inputs, outputs, common=self._types)
         can = self._can(row)
         facts: dict[str, Any] = {
             "type": type_,
@@ -268,15 +274,15 @@ class _Reader:
         )
 
     def _can(self, row: Mapping[str, Any]) -> dict[str, bool]:
-        found = flags(row, self._features, self._flags)
-        for name in ("tools", "reasoning", "structured_output"):
-            said = yes_or_no(row, getattr(self._shape, name))
+        found = flags(row, self._features, self._flags) if self._features else {}
+        for flag, path in self._can_paths:
+            said = yes_or_no(row, path)
             if said is not None:
-                found[name] = said
+                found[flag] = said
         return found
 
     def _modalities(self, row: Any, path: str, *, output: bool) -> tuple[str, ...] | None:
-        for part in path.split("|"):
+        for part in path.split("|") if path else ():
             found = modalities(get_path(row, part), last_name(part), output=output)
             if found:
                 return found
@@ -298,7 +304,7 @@ class _Reader:
         return abs((Date.fromisoformat(found) - Date.fromisoformat(self._day)).days) <= 1
 
     def _status(self, row: Any) -> str | None:
-        return next((s for v in values(row, self._shape.status) if (s := status(v, self._day))), None)
+        return next((s for v in values(row, self._status_path) if (s := status(v, self._day))), None)
 
 
 def _or(path: str | None, usual: str) -> str:

@@ -15,7 +15,8 @@ from nbllm.adapters.listing_fields import get_path, last_name, text, words
 FROM_ID = "the id"
 """The source of a type that only the model's id tells."""
 
-_COMMON = ("type", "mode", "model_type", "task", "pipeline_tag", "endpoints", "supported_endpoints")
+COMMON = ("type", "mode", "model_type", "task", "pipeline_tag", "endpoints", "supported_endpoints")
+"""Fields that are read in every listing."""
 
 _TYPES: Mapping[str, tuple[str, ...]] = {
     "chat": ("chat", "chatcompletion", "chatcompletions", "completionchat", "supportschat", "responses", "messages",
@@ -65,7 +66,13 @@ _BY_ID: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def model_type(
-    row: Any, id_: str, path: str | None, inputs: Sequence[str] | None, outputs: Sequence[str] | None
+    row: Any,
+    id_: str,
+    path: str | None,
+    inputs: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+    *,
+    common: Sequence[str] = COMMON,
 ) -> tuple[str | None, bool]:
     """What a model is for, and whether only its id says so.
 
@@ -75,8 +82,9 @@ def model_type(
         path: The field that the row of the provider names; a word that is not known here is taken as it is.
         inputs: What goes in, where it is known.
         outputs: What comes out.
+        common: Those of `COMMON` that the listing has.
     """
-    found = _from_field(row, path) or _from_common(row) or _from_modalities(inputs, outputs)
+    found = _from_field(row, path) or _from_common(row, common) or _from_modalities(inputs, outputs)
     if found is not None:
         return found, False
     by_id = next((type_ for type_, pattern in _BY_ID if pattern.search(id_[:200])), None)
@@ -94,8 +102,8 @@ def _from_field(row: Any, path: str | None) -> str | None:
     return own[:40].lower() if own else None
 
 
-def _from_common(row: Any) -> str | None:
-    return next((found for name in _COMMON if (found := _known(_spoken(row, name), _USUALLY))), None)
+def _from_common(row: Any, common: Sequence[str]) -> str | None:
+    return next((found for name in common if (found := _known(_spoken(row, name), _USUALLY))), None)
 
 
 def _spoken(row: Any, name: str) -> list[str]:
