@@ -8,7 +8,8 @@ from nbllm.providers.spec import AUTH_SCHEMES, ModelInfo
 
 _OTHER_THAN_CHAT = {
     "embedding", "embeddings", "image", "images", "audio", "video", "rerank", "reranker", "reranking", "moderation",
-    "moderations", "tts", "stt", "speech", "transcribe", "transcription", "translation", "ocr", "music", "classification",
+    "moderations", "tts", "stt", "speech", "transcribe", "transcription", "translation", "ocr", "music",
+    "classification",
 }  # fmt: skip
 
 
