@@ -241,7 +241,10 @@ class Editor:
         alone = newline >= 0 and not (self.text[line:start] + self.text[end:newline]).strip()
         if alone and not kept:
             start, end = line, newline + 1
-        self._splices.append((start, end, f"\n{self._indent_at(start)}".join(kept)))
+        left = f"\n{self._indent_at(start)}".join(kept)
+        if kept and kept[-1].startswith("//") and self.text[end : end + 1] != "\n":
+            left += "\n"  # else it would swallow what follows
+        self._splices.append((start, end, left))
 
     def result(self) -> str:
         """The text with all changes."""
