@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
-from cli.shell import nbllm
+import pytest
+
+from cli.shell import in_terminal, nbllm, start
+from model_server import ModelServer, Said, listing, refusal
 from replaying import FAULTS, KEY, KEY_VARIABLE, Listed, made_by_hand, recorded, replaying
 
 WITH_KEY = {KEY_VARIABLE: KEY}
@@ -46,3 +52,89 @@ def test_all_recorded_listings_and_every_fault_are_told_truthfully(shared: Path,
 
 def test_listings_made_by_hand_and_every_fault_are_told_truthfully(home: Path) -> None:
     _all(home, made_by_hand())
+
+
+def _add(id: str, url: str) -> None:
+    assert nbllm("providers", "add", id, "--base-url", url, "--auth", "none").returncode == 0
+
+
+def test_an_interrupt_keeps_what_has_arrived(home: Path) -> None:
+    slow = Said(200, b"{}", {}, after_s=30)
+    with ModelServer({"/fast/models": listing("a", "b"), "/slow/models": slow}) as server:
+        _add("fast", f"{server.origin}/fast")
+        _add("slow", f"{server.origin}/slow")
+        process = start("fetch", "fast", "slow")
+        kept = home / "cache" / "listings" / "fast.json"
+        for _ in range(600):
+            if kept.exists() and "/slow/models" in server.paths:
+                break
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        out, err = (part.decode() for part in process.communicate(timeout=30))
+
+    assert process.returncode == 130
+    assert err == "interrupted: what has arrived is kept\n"
+    assert "no answer yet when it was interrupted" in out
+    assert [line.split()[:3] for line in out.splitlines() if line.startswith("fast")] == [["fast", "ok", "2"]]
+    assert len(json.loads(kept.read_text())["models"]) == 2
+    assert json.loads((home / "cache" / "failed.json").read_text())["fast"]["failed"] is False
+
+
+def test_only_those_that_failed_are_asked_again() -> None:
+    said = {"x": refusal(404)}
+    with ModelServer({"/x/models": lambda asked: said["x"], "/y/models": listing("m")}) as server:
+        _add("x", f"{server.origin}/x")
+        _add("y", f"{server.origin}/y")
+        first = nbllm("fetch", "x", "y")
+        said["x"] = listing("n")
+        server.asked.clear()
+        second = nbllm("fetch", "--failed", "--json")
+        third = nbllm("fetch", "--failed")
+
+    assert (first.returncode, second.returncode, third.returncode) == (1, 0, 0)
+    assert [row["outcome"] for row in json.loads(second.stdout)] == ["ok"]
+    assert server.paths == ["/x/models"]
+    assert "nothing failed" in third.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["opnai"], "openai"),
+        ([], "--all"),
+        (["--all", "--concurrency", "0"], "--concurrency"),
+        (["--all", "--timeout", "-1"], "--timeout"),
+        (["--all", "--timeout", "nan"], "--timeout"),
+        (["--all", "--forse"], "--forse"),
+    ],
+    ids=str,
+)
+def test_wrong_words_are_wrong_usage_and_ask_nobody(words: list[str], said: str) -> None:
+    done = nbllm("fetch", *words)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_a_named_provider_without_a_key_is_not_done() -> None:
+    done = nbllm("fetch", "groq")
+
+    assert done.returncode == 1
+    assert "GROQ_API_KEY" in done.stdout
+    assert nbllm("fetch", "demo").returncode == 0
+
+
+def test_a_terminal_sees_who_is_waited_for_and_a_pipe_only_the_table() -> None:
+    with ModelServer({"/v1/models": Said(200, listing("m").body, {}, after_s=0.5)}) as server:
+        _add("mine", server.url)
+        shown = in_terminal("fetch", "mine", env={"TERM": "xterm-256color"})
+        plain = in_terminal("fetch", "mine", "--force", env={"TERM": "xterm-256color", "NO_COLOR": "1"})
+        piped = nbllm("fetch", "mine", "--force")
+
+    assert "asking mine" in shown
+    assert "\x1b[" in shown
+    assert not re.findall(r"\x1b\[[0-9;]*[34][0-7]m", plain)
+    assert piped.stderr == ""
+    assert "\x1b" not in piped.stdout

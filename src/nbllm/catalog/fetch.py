@@ -179,7 +179,7 @@ def _without(provider: ProviderConfig, error: NbllmError, kept: Kept | None, sec
         return replace(_from_cache(provider, kept, f"offline; the list is {_old(kept)}"), error=error)
     if isinstance(error, (OfflineError, MissingKeyError)):  # nobody was asked
         return FetchResult(provider.id, "skipped", error=error, reason=error.message)
-    reason = error.message if kept is None else f"{error.message}; the list that is {_old(kept)} stays"
+    reason = error.message if kept is None else f"{error.message}; the earlier list stays ({_old(kept)})"
     return FetchResult(
         provider.id, "failed", seconds=seconds, error=error, reason=reason, age_s=None if kept is None else kept.age_s
     )

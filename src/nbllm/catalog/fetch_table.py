@@ -55,7 +55,8 @@ def _seconds(value: float | None) -> str | None:
 def _notes(fetching: Fetching, results: list[FetchResult]) -> list[str]:
     counts = Counter(r.outcome for r in results)
     models = sum(r.model_count or 0 for r in results)
-    lines = [", ".join(f"{counts[o]} {o}" for o in reversed(OUTCOMES) if counts[o]) + f"; {models} models"]
+    said = ", ".join(f"{counts[o]} {o}" for o in reversed(OUTCOMES) if counts[o])
+    lines = [f"{said}; {models} models" if said else "nobody was to be asked: nothing failed last time"]
     if fetching.silent:
         lines.append(f"On this machine, when they run: {', '.join(sorted(fetching.silent))}.")
     return [*lines, *problems(fetching)]

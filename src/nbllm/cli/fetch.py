@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nbllm.cli.words import show, warn
+from nbllm.errors import UsageError
 
 _WIDE = 1000
 _Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...]")]
@@ -28,6 +29,8 @@ def fetch(
     from nbllm.catalog.fetch_table import FetchTable, problems  # noqa: PLC0415
     from nbllm.workspace import current  # noqa: PLC0415
 
+    if not 0 < timeout < float("inf"):
+        raise UsageError("fetch: --timeout takes seconds", hint="for example --timeout 60")
     options = FetchOptions(force=force, concurrency=concurrency, timeout_s=timeout)
     fetching = current().fetch(ids or (), every=every, failed=failed, options=options)
     interrupted = _take(fetching)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,15 @@ import pytest
 
 from key_shapes import SHAPES, traces
 from model_server import Asked, ModelServer, Said, listing, page, refusal
+from nbllm import aio
+from nbllm.adapters.base import Endpoint
+from nbllm.catalog import fetch
 from nbllm.catalog.fetch import FetchOptions, FetchResult
 from nbllm.catalog.fetch_table import FetchTable
-from nbllm.errors import UnknownProviderError, UsageError
+from nbllm.catalog.listings import Answer, Listings
+from nbllm.credentials import Secret
+from nbllm.errors import LockedStoreError, UnknownProviderError, UsageError
+from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.workspace import Workspace
 from wire_server import closed_port
 
@@ -222,3 +229,137 @@ def test_a_listing_that_needs_no_key_is_asked_without_one(
     assert free.model_count == 1
     assert refused.model_count == 2
     assert sent == [False, False, True]
+
+
+def test_a_key_that_cannot_be_had_counts_for_its_provider_only(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KEYED_API_KEY", "abcdefghijkl1234")
+    require = workspace.credentials.require
+    freed = threading.Event()
+
+    def slow(provider: ProviderConfig, variables: Sequence[str]) -> Secret | None:
+        if provider.id == "locked":
+            raise LockedStoreError("the keyring is locked")
+        if provider.id.startswith("stuck"):
+            freed.wait(20)
+        return require(provider, variables)
+
+    monkeypatch.setattr(workspace.credentials, "require", slow)
+    with ModelServer({"/v1/models": listing("m")}) as server:
+        ids = ["good", "locked", *(f"stuck{i}" for i in range(40))]
+        for id in ids:
+            add(workspace, id, server.url, env=["KEYED_API_KEY"])
+        found = fetched(workspace, *ids, options=FetchOptions(timeout_s=2))
+        freed.set()
+
+    assert found["good"].outcome == "ok"
+    assert (found["locked"].outcome, found["locked"].reason) == ("failed", "the keyring is locked")
+    assert {found[f"stuck{i}"].outcome for i in range(40)} == {"failed"}
+
+
+def test_what_a_foreign_adapter_raises_is_that_providers_failure(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = fetch.Listings.ask
+
+    async def broken(self: Listings, endpoint: Endpoint, **options: Any) -> Answer:
+        if endpoint.provider.id == "odd":
+            raise ZeroDivisionError("in somebody's adapter")
+        return await ask(self, endpoint, **options)
+
+    monkeypatch.setattr(fetch.Listings, "ask", broken)
+    with ModelServer({"/v1/models": listing("m")}) as server:
+        add(workspace, "odd", server.url)
+        add(workspace, "good", server.url)
+        found = fetched(workspace, "odd", "good")
+
+    assert found["good"].outcome == "ok"
+    assert "ZeroDivisionError: in somebody's adapter" in (found["odd"].reason or "")
+
+
+def test_offline_gives_the_list_with_its_age_and_asks_nobody(
+    workspace: Workspace, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider = workspace.registry.add("far", base_url="https://api.example.com/v1", auth="none")
+    workspace.registry.add("never", base_url="https://api.example.com/v2", auth="none")
+
+    class Answering:
+        async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
+            return [ModelInfo("far", "m")]
+
+    now = time.time() - 3 * 86400
+    old = Listings(workspace.listings.folder, clock=lambda: now)
+    aio.run(old.get(Endpoint(provider, None, workspace.http), adapter=Answering()))  # type: ignore[arg-type]
+    monkeypatch.setenv("NBLLM_OFFLINE", "1")
+    found = fetched(workspace, "far", "never", options=FORCE)
+
+    assert (found["far"].outcome, found["far"].model_count) == ("cached", 1)
+    assert found["far"].reason == "offline; the list is 3 d old"
+    assert found["never"].outcome == "skipped"
+    assert "offline" in (found["never"].reason or "")
+    assert not (home / "cache" / "failed.json").exists()
+
+
+def test_a_failure_says_how_old_the_list_is_that_stays(workspace: Workspace, home: Path) -> None:
+    said = [listing("m")]
+    with ModelServer({"/v1/models": lambda asked: said[0]}) as server:
+        add(workspace, "mine", server.url)
+        fetched(workspace, "mine")
+        said[0] = refusal(500, "down")
+        result = fetched(workspace, "mine", options=FetchOptions(whole=True))["mine"]
+        kept = workspace.listings.kept(workspace.registry.get("mine"))
+
+    assert result.outcome == "failed"
+    assert result.model_count is None
+    assert "down" in (result.reason or "")
+    assert (result.reason or "").endswith("the earlier list stays (just now)")
+    assert kept is not None
+    assert kept.count == 1
+    assert json.loads((home / "cache" / "failed.json").read_text())["mine"]["age_s"] == 0
+
+
+def test_a_folder_that_cannot_be_written_costs_the_cache_and_is_said(workspace: Workspace, home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    with ModelServer({"/v1/models": listing("m")}) as server:
+        for id in ("one", "two"):
+            add(workspace, id, server.url)
+        (home / "cache").write_text("a file where the folder should be")
+        fetching = workspace.fetch(["one", "two"])
+        found = {r.provider: r for r in fetching}
+
+    assert {r.outcome for r in found.values()} == {"ok"}
+    assert fetching.ok
+    text = FetchTable(fetching).to_text(1000)
+    assert "not kept in the cache: the lists of " in text
+    assert f"{home / 'cache' / 'failed.json'} stays as it was" in text
+
+
+def test_what_has_come_is_known_when_the_rest_is_given_up(workspace: Workspace, home: Path) -> None:
+    slow = Said(200, b"{}", {}, after_s=20)
+    with ModelServer({"/fast/models": listing("m"), "/slow/models": slow}) as server:
+        add(workspace, "fast", f"{server.origin}/fast")
+        add(workspace, "slow", f"{server.origin}/slow")
+        fetching = workspace.fetch(["fast", "slow"])
+        first = next(fetching)
+        fetching.close()
+
+    assert first.provider == "fast"
+    assert list(fetching.waiting) == ["slow"]
+    assert not fetching.ok
+    rows = {row["provider"]: row for row in FetchTable(fetching).as_json()}
+    assert (rows["fast"]["outcome"], rows["slow"]["outcome"]) == ("ok", "skipped")
+    assert "interrupted" in rows["slow"]["reason"]
+    assert [m.id for m in workspace.listings.cached(workspace.registry.get("fast")).models] == ["m"]
+    assert set(json.loads((home / "cache" / "failed.json").read_text())) == {"fast"}
+
+
+def test_foreign_words_in_the_table_are_harmless(workspace: Workspace) -> None:
+    with ModelServer({"/v1/models": refusal(500, "<script>alert(1)</script>\x1b[31m")}) as server:
+        add(workspace, "mine", server.url)
+        fetching = workspace.fetch(["mine"])
+        list(fetching)
+
+    table = FetchTable(fetching)
+    assert "<script>" not in table._repr_html_()
+    assert "\x1b" not in table.to_text(1000)

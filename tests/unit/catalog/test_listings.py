@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from model_server import Asked, ModelServer, Said, as_json, listing, page, refusal
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
-from nbllm.catalog.listings import CachedListing, Listings
+from nbllm.catalog.listings import Answer, CachedListing, Listings
 from nbllm.credentials.secret import Secret
 from nbllm.errors import OfflineError, ProviderError
 from nbllm.providers.spec import ModelInfo, ProviderConfig
@@ -221,3 +223,174 @@ def test_forgetting_removes_the_list(listings: Listings) -> None:
         listings.forget("there")
 
         assert listings.cached(row(server.url)).models == ()
+
+
+class Conditional:
+    """A listing with an ETag or a date, and 304 for who knows it."""
+
+    def __init__(self, *ids: str, **marks: str) -> None:
+        self.ids, self.marks = ids, marks
+
+    def __call__(self, asked: Asked) -> Said:
+        known = asked.headers.get("if-none-match"), asked.headers.get("if-modified-since")
+        if (self.marks.get("ETag"), self.marks.get("Last_Modified")) == known:
+            return Said(304)
+        said = listing(*self.ids)
+        return Said(200, said.body, {**said.headers, **{k.replace("_", "-"): v for k, v in self.marks.items()}})
+
+
+@pytest.mark.parametrize("marks", [{"ETag": '"one"'}, {"Last_Modified": "Sat, 21 Nov 2026 10:00:00 GMT"}], ids=str)
+def test_nothing_new_keeps_the_list_and_renews_its_date(
+    listings: Listings, clock: Clock, marks: dict[str, str]
+) -> None:
+    server_says = Conditional("a", "b", **marks)
+    with ModelServer({"/v1/models": server_says}) as server:
+        get(listings, row(server.url))
+        clock.now += 4000
+        again = get(listings, row(server.url))
+        kept = listings.kept(row(server.url))
+        server_says.ids, server_says.marks = ("c",), {"ETag": '"two"'}
+        clock.now += 4000
+        changed = get(listings, row(server.url))
+
+    assert ids(again) == ["a", "b"]
+    assert again.age_s == 0
+    assert kept is not None
+    assert kept.fetched_at == clock.now - 4000
+    assert (kept.etag, kept.last_modified) == (marks.get("ETag"), marks.get("Last_Modified"))
+    assert ids(changed) == ["c"]
+    assert len(server.asked) == 3
+
+
+def test_the_whole_answer_is_asked_for_without_a_condition(listings: Listings) -> None:
+    async def whole(provider: ProviderConfig) -> int:
+        http = Http(environ={})
+        answer = await listings.ask(Endpoint(provider, None, http), whole=True)
+        await http.aclose()
+        assert answer.listed is not None
+        return len(answer.listed.pages)
+
+    with ModelServer({"/v1/models": Conditional("a", ETag='"one"')}) as server:
+        get(listings, row(server.url))
+        assert aio.run(whole(row(server.url))) == 1
+    assert "if-none-match" not in server.asked[1].headers
+
+
+def test_who_asks_again_at_once_is_given_the_same_answer(listings: Listings, clock: Clock) -> None:
+    with ModelServer({"/v1/models": listing("a")}) as server:
+        get(listings, row(server.url))
+        clock.now += 1.9
+        again = get(listings, row(server.url), refresh=True)
+        clock.now += 0.1
+        get(listings, row(server.url), refresh=True)
+
+    assert ids(again) == ["a"]
+    assert again.fetched_at == 1_000_000.0
+    assert len(server.asked) == 2
+
+
+def test_a_failure_is_asked_again_at_once(listings: Listings) -> None:
+    said = [refusal(404)]
+    with ModelServer({"/v1/models": lambda asked: said[0]}) as server:
+        with pytest.raises(ProviderError):
+            get(listings, row(server.url))
+        said[0] = listing("a")
+        assert ids(get(listings, row(server.url))) == ["a"]
+
+
+def test_a_list_from_the_future_is_of_unknown_age_and_asked_for_again(listings: Listings, clock: Clock) -> None:
+    with ModelServer({"/v1/models": listing("a")}) as server:
+        get(listings, row(server.url))
+        clock.now -= 60  # clocks of two machines differ so much
+        near = listings.cached(row(server.url))
+        clock.now -= 86_400
+        far = listings.cached(row(server.url))
+        get(listings, row(server.url))
+
+    assert (near.age_s, near.stale) == (0.0, False)
+    assert (far.age_s, far.stale) == (None, True)
+    assert ids(far) == ["a"]
+    assert len(server.asked) == 2
+
+
+def test_two_threads_at_once_make_one_request(listings: Listings) -> None:
+    slow = Said(200, listing("m").body, {"Content-Type": "application/json"}, after_s=0.3)
+    http = Http(environ={})
+    with ModelServer({"/v1/models": slow}) as server, ThreadPoolExecutor(2) as cells:
+        endpoint = Endpoint(row(server.url), None, http)
+        asked = [cells.submit(lambda: aio.run(listings.get(endpoint, refresh=True))) for _ in range(2)]
+        assert [ids(a.result()) for a in asked] == [["m"], ["m"]]
+        aio.run(http.aclose())
+
+    assert len(server.asked) == 1
+
+
+def test_a_question_that_nobody_waits_for_is_dropped_and_the_next_one_asks_anew(listings: Listings) -> None:
+    slow = Said(200, listing("m").body, {"Content-Type": "application/json"}, after_s=0.3)
+
+    async def given_up(provider: ProviderConfig) -> list[str]:
+        http = Http(environ={})
+        endpoint = Endpoint(provider, None, http)
+        first = asyncio.create_task(listings.get(endpoint))
+        await asyncio.sleep(0.05)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        found = await listings.get(endpoint)
+        await http.aclose()
+        return ids(found)
+
+    with ModelServer({"/v1/models": slow}) as server:
+        assert aio.run(given_up(row(server.url))) == ["m"]
+    assert len(server.asked) == 2
+
+
+def test_a_full_disk_keeps_the_old_file_and_says_so(
+    listings: Listings, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def ask(provider: ProviderConfig) -> Answer:
+        http = Http(environ={})
+        answer = await listings.ask(Endpoint(provider, None, http))
+        await http.aclose()
+        return answer
+
+    said = [listing("old")]
+    with ModelServer({"/v1/models": lambda asked: said[0]}) as server:
+        get(listings, row(server.url))
+        [path] = (tmp_path / "cache" / "listings").glob("*.json")
+        before = path.read_bytes()
+        said[0] = listing("new")
+        clock.now += 10
+        monkeypatch.setattr("os.fsync", _no_room)
+        answer = aio.run(ask(row(server.url)))
+
+    assert [m.id for m in answer.models] == ["new"]
+    assert isinstance(answer.unsaved, OSError)
+    assert path.read_bytes() == before
+    assert list(path.parent.iterdir()) == [path]
+
+
+def _no_room(handle: int) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_ids_that_no_encoding_takes_survive_the_file(tmp_path: Path) -> None:
+    odd = ["half-\ud800-pair", "\u00e9\u4e2d"]
+
+    class Answering:
+        async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
+            return [ModelInfo("there", id) for id in odd]
+
+    provider = row("http://127.0.0.1:1/v1")
+    get(Listings(tmp_path), provider, adapter=Answering())
+
+    assert ids(Listings(tmp_path).cached(provider)) == odd
+
+
+@pytest.mark.parametrize("fetched_at", ["NaN", "Infinity", "-Infinity", '"soon"', "null"])
+def test_a_date_that_is_none_makes_the_file_none(tmp_path: Path, listings: Listings, fetched_at: str) -> None:
+    with ModelServer({"/v1/models": listing("m")}) as server:
+        get(listings, row(server.url))
+        [path] = (tmp_path / "cache" / "listings").glob("*.json")
+        path.write_text(path.read_text().replace('"fetched_at": 1000000.0', f'"fetched_at": {fetched_at}'))
+
+        assert listings.cached(row(server.url)).fetched_at is None
