@@ -36,7 +36,7 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class Merged:
-    """What `merge` made. The three lists name entries as the tool's users know them, in the order of the file."""
+    """What `merge` made. The lists name entries as the tool's users know them, in the order of the file."""
 
     text: str
     added: tuple[str, ...] = ()
@@ -44,6 +44,8 @@ class Merged:
     """Entries of ours whose fields or models changed."""
     kept: tuple[str, ...] = ()
     """Entries of ours that were left as they are."""
+    removed: tuple[str, ...] = ()
+    """Entries of ours that went, with `replace`, because their model is no longer offered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +69,22 @@ class Places:
         value = self.environ.get(variable)
         return Path(value) if value and Path(value).is_absolute() else None
 
-    def config_home(self, name: str, *, darwin: str | None = None, windows: str = "APPDATA") -> Path:
-        """The folder `name` where the platform keeps configuration.
+    def config_home(self, name: str, *, windows: str = "APPDATA", xdg_everywhere: bool = True) -> Path:
+        """The folder `name` where programs keep configuration: `XDG_CONFIG_HOME`, else the platform's own place.
 
         Args:
             name: The tool's folder.
-            darwin: Folder under home on a Mac; None: `.config` as elsewhere.
-            windows: The variable of the folder on Windows.
+            windows: The variable of the folder on Windows, `APPDATA` or `LOCALAPPDATA`.
+            xdg_everywhere: Whether the tool heeds `XDG_CONFIG_HOME` on a Mac and on Windows too.
         """
+        xdg = self.folder("XDG_CONFIG_HOME")
+        if xdg and (xdg_everywhere or self.platform not in ("darwin", "win32")):
+            return xdg / name
+        if self.platform == "darwin":
+            return self.home / "Library" / "Application Support" / name
         if self.platform == "win32":
             fallback = self.home / "AppData" / ("Local" if windows == "LOCALAPPDATA" else "Roaming")
             return (self.folder(windows) or fallback) / name
-        if xdg := self.folder("XDG_CONFIG_HOME"):
-            return xdg / name
-        if self.platform == "darwin" and darwin is not None:
-            return self.home / darwin / name
         return self.home / ".config" / name
 
 
