@@ -65,8 +65,12 @@ def table(which: str) -> str:
 
 def _line(id: str, row: Mapping[str, Any]) -> str:
     name = f"[{row['name']}]({row['doc']})" if row.get("doc") else row["name"]
-    found = "<br>".join(f"`{text}`" for text in (row["base_url"], *row.get("env", ())))
+    found = "<br>".join(f"`{text}`" for text in (_address(row), *row.get("env", ())) if text)
     return f"| **{id}**<br>{name} | {row.get('kind', 'openai')} | {found} | {_said(row)} |"
+
+
+def _address(row: Mapping[str, Any]) -> str:
+    return str(row.get("base_url") or row.get("base_url_template", ""))
 
 
 def _said(row: Mapping[str, Any]) -> str:

@@ -36,6 +36,7 @@ from nbllm.errors import NbllmError, SettingsError, debug_when
 from nbllm.local.servers import LocalServers, offered
 from nbllm.messages import Delta, Reply
 from nbllm.prices import Prices
+from nbllm.providers.readiness import hindrance
 from nbllm.providers.registry import ModelRef, Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import ConfigFile, Paths, Settings
@@ -260,8 +261,16 @@ class Workspace:
     def save_key(
         self, provider_id: str, secret: Secret, *, store: Literal["keyring", "vault", "session"] | None = None
     ) -> SavedKey:
-        """Keep a key for a provider's present origin."""
-        return self.credentials.save(self.registry.get(provider_id), secret, store=store)
+        """Keep a key for a provider's present origin.
+
+        Raises:
+            RegistryError: The provider has no address yet.
+            CredentialError: The key cannot be kept there.
+        """
+        provider = self.registry.get(provider_id)
+        if not (provider.base_url or provider.gguf) and (why := hindrance(provider)):
+            raise why  # a key belongs to an origin, and there is none yet
+        return self.credentials.save(provider, secret, store=store)
 
     def use(self, ref: str, *, keep: bool = True) -> ModelRef:
         """Make a model the default."""

@@ -20,6 +20,7 @@ from nbllm.credentials import Credentials
 from nbllm.errors import PromptError, RegistryError, SettingsError
 from nbllm.messages import ChatRequest, File, Image, Message
 from nbllm.prices import Prices
+from nbllm.providers.readiness import hindrance
 from nbllm.providers.registry import ModelRef, Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import Settings
@@ -121,10 +122,8 @@ def _model(options: ChatOptions, services: Services) -> ModelRef:
 
 
 def _endpoint(provider: ProviderConfig, services: Services, *, need_key: bool) -> Endpoint:
-    if provider.status == "unsupported":
-        raise RegistryError(
-            f"{provider.id} speaks a wire format that nbllm does not", hint=provider.note or provider.doc
-        )
+    if why := hindrance(provider):
+        raise why
     if not provider.enabled:
         raise RegistryError(
             f"the provider {provider.id} is disabled", hint=f"run `%llm_providers enable {provider.id}`"

@@ -62,4 +62,6 @@ class LastChecks:
 
 def _place(provider: ProviderConfig) -> str:
     """What a test was of: the origin, or the model file, whose server is at another port each time."""
-    return f"file {provider.gguf}" if provider.gguf else origin_of(provider.base_url)
+    if provider.gguf:
+        return f"file {provider.gguf}"
+    return origin_of(provider.base_url) if provider.base_url else ""

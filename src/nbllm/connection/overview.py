@@ -21,6 +21,7 @@ from nbllm.connection.history import LastChecks
 from nbllm.connection.result import ConnectionCheck
 from nbllm.credentials import Credentials, Secret
 from nbllm.errors import RegistryError
+from nbllm.providers.readiness import hindrance, lacking
 from nbllm.providers.registry import Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import Paths
@@ -38,7 +39,7 @@ class ProviderTable(Table):
     has none of them, and should see what answers. They are among the rows all the same.
     """
 
-    columns = ("id", "name", "kind", "key", "models", "checked", "base_url")
+    columns = ("id", "name", "kind", "status", "key", "models", "checked", "base_url")
 
     def __init__(self, rows: Sequence[Row], *, silent: Collection[str] = (), note: str | None = None) -> None:
         super().__init__(rows, columns=self.columns, note=note)
@@ -84,9 +85,11 @@ class Overview:
     # ------------------------------------------------------------ what is known
 
     def is_usable(self, provider: ProviderConfig) -> bool:
-        """A key or none needed, not switched off, and not known to be gone."""
+        """A key or none needed, not switched off, not known to be gone, and nothing else to be given before."""
         if not provider.enabled or provider.status in ("retired", "unsupported") or provider.kind == "url":
             return False  # `url` rows are listings of somebody else's models: nothing there can be asked
+        if lacking(provider):
+            return False
         return self._credentials.status(provider, self._registry.key_variables(provider.id)).source != "none"
 
     def usable_ids(self) -> list[str]:
@@ -130,6 +133,7 @@ class Overview:
             "model_count": count,
             "models_age_s": None if age is None else round(age),
             "last_check": None if last is None else asdict(last),
+            "lacking": list(lacking(provider)),
         }
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
@@ -165,6 +169,8 @@ class Overview:
         sources = self._registry.sources(provider_id)
         key = self._credentials.status(provider, self._registry.key_variables(provider_id))
         rows = [{"field": "key", "value": key.source, "source": key.name}]
+        if lacking(provider) and (why := hindrance(provider)):
+            rows.append({"field": "to be set", "value": why.hint, "source": None})
         for name, value in provider.model_dump(exclude_defaults=True).items():
             shown = list(value) if name == "headers" else value
             rows.append({"field": name, "value": _compact(shown), "source": sources.get(name)})
@@ -225,6 +231,8 @@ class Overview:
         provider = self._registry.get(provider_id)
         if provider.gguf:
             return self._of_file(provider)
+        if why := hindrance(provider):
+            raise why
         key = await asyncio.to_thread(self._credentials.find, provider, self._registry.key_variables(provider_id))
         endpoint = Endpoint(provider, key, self._http)
         return await self._listings.get(endpoint, refresh=refresh)
@@ -293,8 +301,8 @@ def _key_text(row: Row) -> str:
 def _state(row: Row) -> str | None:
     if not row["enabled"]:
         return "disabled"
-    if row["status"] in ("retired", "unsupported"):
-        return str(row["status"])
+    if row["lacking"]:
+        return f"needs {', '.join(row['lacking'])}"
     last = row["last_check"]
     if last is None:
         return None

@@ -9,6 +9,7 @@ import socket
 
 from nbllm.connection import advice, probe
 from nbllm.connection.advice import Failure
+from nbllm.providers.readiness import hindrance
 from nbllm.providers.spec import ProviderConfig
 from nbllm.providers.urls import check_url
 from nbllm.transport.dial import trust
@@ -41,6 +42,8 @@ class Way:
 
     async def url(self) -> str:
         """Whether the base URL may be asked, and its one spelling."""
+        if why := hindrance(self._row):
+            raise why
         verdict = check_url(self._row.base_url, kind=self._row.kind, confirmed_http=self._row.confirmed_http)
         self._http.refuse_when_offline(self._row.base_url)
         return "; ".join([verdict.url, *verdict.repairs, *([verdict.warning] if verdict.warning else [])])

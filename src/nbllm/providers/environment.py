@@ -2,7 +2,7 @@
 
 Which variables count:
 
-- for a known provider `<ID>_BASE_URL` and every name in its `base_url_env`;
+- for a known provider `<ID>_BASE_URL`, every name in its `base_url_env`, and those that fill its `base_url_template`;
 - `OPENAI_COMPATIBLE_BASE_URL` (with `_API_KEY` and `_MODEL_NAME`) defines the provider `openai-compatible`;
 - an unknown `<ID>_BASE_URL` defines a provider of kind openai **only** when `<ID>_API_KEY`, `<ID>_API_KEY_FILE` or
   `<ID>_MODELS` is set beside it, so that a `FOO_BASE_URL` of some other program does not become one.
@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from nbllm.foreign import one_line
+from nbllm.providers import templates
 from nbllm.providers.rows import Layer
 from nbllm.providers.spec import ProviderConfig, env_id
 from nbllm.providers.urls import path_of
@@ -47,17 +48,36 @@ def value_of(environ: Mapping[str, str], name: str) -> str:
     return (environ.get(name) or "").strip()
 
 
+def address_variables(id: str, fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Every variable that may give a provider its address, for fields as they stand in `providers.toml`."""
+    named = _named(id, fields.get("kind", "openai"), fields.get("base_url_env", ()))
+    return (*named, *templates.variables(fields.get("base_url_template", "")))
+
+
+def _named(id: str, kind: str, base_url_env: Iterable[str]) -> tuple[str, ...]:
+    """The variables that hold an address, the first that counts first."""
+    own = () if kind in _NO_OWN_VARIABLE else (f"{env_id(id)}_BASE_URL",)
+    return tuple(dict.fromkeys((*own, *base_url_env)))
+
+
 def base_url_layer(row: ProviderConfig, environ: Mapping[str, str]) -> Layer | None:
-    """The address that the environment gives a known provider, or None."""
-    own = () if row.kind in _NO_OWN_VARIABLE else (f"{env_id(row.id)}_BASE_URL",)
-    for name in dict.fromkeys((*own, *row.base_url_env)):
+    """The address that the environment gives a known provider, or None.
+
+    Raises:
+        RegistryError: A variable that fills a gap in the row's `base_url_template` does not fit.
+    """
+    for name in _named(row.id, row.kind, row.base_url_env):
         if text := value_of(environ, name):
             source = f"environment {name}"
             spelled = _spelled(name, text)
             added = _missing_path(spelled, row)
             remarks = (f"added {added}, which belongs to this provider's address",) if added else ()
             return Layer(source, {"base_url": spelled.rstrip("/") + added if added else spelled}, source, remarks)
-    return None
+    if row.base_url or row.base_url_template is None or row.status == "unsupported":
+        return None
+    source = f"environment {' '.join(templates.variables(row.base_url_template))}"
+    address = templates.filled(row.base_url_template, environ)
+    return Layer(source, {"base_url": address}, source) if address else None
 
 
 def _spelled(name: str, text: str) -> str:
@@ -76,7 +96,7 @@ def _missing_path(text: str, row: ProviderConfig) -> str:
     if "?" in text or "#" in text:
         return ""
     path = (text.partition("://")[2] or text).partition("/")[2].strip("/")
-    wanted = path_of(row.base_url)
+    wanted = path_of(row.base_url) if row.base_url else templates.path(row.base_url_template or "")
     given = f"/{path}" if path else ""
     return wanted[len(given) :] if wanted != given and f"{wanted}/".startswith(f"{given}/") else ""
 

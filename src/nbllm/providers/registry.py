@@ -16,7 +16,7 @@ from nbllm.foreign import one_line
 from nbllm.providers import edit, environment, references
 from nbllm.providers.references import ModelRef
 from nbllm.providers.rows import BUNDLED, CONFIG, SESSION, Layer, entry_point_layers, merge
-from nbllm.providers.snapshot import Snapshot, build, granted_variables
+from nbllm.providers.snapshot import Configs, Snapshot, build, granted_variables
 from nbllm.providers.spec import ProviderConfig, env_id
 from nbllm.providers.urls import check_url
 from nbllm.settings import ConfigFile, Settings
@@ -69,7 +69,7 @@ class Registry:
             return now.rows[id].config
         if id in now.broken:
             raise RegistryError(f"provider {id} cannot be used: {now.broken[id].message}", hint=now.broken[id].hint)
-        raise references.unknown_provider(id, [row.config for row in now.rows.values()])
+        raise references.unknown_provider(id, Configs(now.rows).values())
 
     def sources(self, id: str) -> dict[str, str]:
         """Where each field that is set comes from: bundled, entry point NAME, config.toml, environment VAR, session."""
@@ -156,7 +156,7 @@ class Registry:
             RegistryError: The provider is disabled or its row cannot be used.
         """
         now = self._now()
-        rows = {id: row.config for id, row in now.rows.items()}
+        rows = Configs(now.rows)
         known = self._known_models(offered) if references.is_bare(ref, rows) else {}
         return references.resolve(ref, references.Names(rows, now.broken, known, self.aliases()))
 
@@ -164,9 +164,9 @@ class Registry:
         """Model ids by provider, from everywhere; only bare ids and suggestions need it."""
         now = self._now()
         known = {id: set(models) for id, models in (offered or {}).items()}
-        for row in now.rows.values():
-            if row.config.models:
-                known.setdefault(row.config.id, set()).update(m.id for m in row.config.models)
+        for id in now.speaking_of("models"):
+            if models := now.rows[id].config.models:
+                known.setdefault(id, set()).update(m.id for m in models)
         for listed in self.model_list():
             known.setdefault(listed.provider, set()).add(listed.model)
         return known
@@ -375,9 +375,9 @@ class Registry:
 
     def _report(self, now: Snapshot) -> None:
         self._say_once(now.problems)
-        for id, row in now.rows.items():
-            if not row.config.enabled:
-                self._say_once([f"provider {id} is disabled ({row.sources.get('enabled', BUNDLED)})"])
+        for id in now.speaking_of("enabled"):
+            if not now.rows[id].config.enabled:
+                self._say_once([f"provider {id} is disabled ({now.rows[id].sources.get('enabled', BUNDLED)})"])
 
     def _say_once(self, lines: Iterable[str]) -> None:
         for line in lines:

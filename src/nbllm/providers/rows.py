@@ -17,6 +17,7 @@ from pydantic import ValidationError
 
 from nbllm.errors import RegistryError
 from nbllm.foreign import one_line
+from nbllm.providers import templates
 from nbllm.providers.spec import KINDS, ProviderConfig
 from nbllm.providers.urls import check_listing_url, check_url, is_loopback, move_to_origin, origin_of
 
@@ -65,6 +66,12 @@ class _Merge:
     fields: dict[str, Any] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+
+
+@functools.cache
+def bundled_row(id: str) -> Row:
+    """A row of `providers.toml` with nothing laid over it. Made once a process: most are never asked for."""
+    return merge(id, [Layer(BUNDLED, bundled_rows()[id])])
 
 
 @functools.cache
@@ -144,6 +151,8 @@ def _lay_over(merged: _Merge, layer: Layer) -> None:
         new["base_url"] = _normalised(merged, new)
         merged.remarks += layer.remarks
         _follow_move(merged, new["base_url"])
+    if new.get("base_url_template"):
+        _refuse_template(_text(new["base_url_template"], "base_url_template"))
     if new.get("models_url"):
         new["models_url"] = check_listing_url(_text(new["models_url"], "models_url"))
     for name, value in new.items():
@@ -168,6 +177,18 @@ def _normalised(merged: _Merge, new: Mapping[str, Any]) -> str:
     verdict = check_url(_text(new["base_url"], "base_url"), kind=kind)
     merged.remarks = [*verdict.repairs]
     return verdict.url
+
+
+def _refuse_template(template: str) -> None:
+    """A template must be an address when its gaps are filled.
+
+    Raises:
+        RegistryError: It is none, or has no gap.
+    """
+    gaps = templates.variables(template)
+    if not gaps:
+        raise RegistryError("base_url_template has no ${VARIABLE} in it", hint="an address without gaps is base_url")
+    check_url(templates.filled(template, dict.fromkeys(gaps, "x")) or "")
 
 
 def _text(value: Any, name: str) -> str:
@@ -208,6 +229,8 @@ def _settle(merged: _Merge) -> None:
             fields.setdefault("auth", "none")  # the key of its server is made and known by nbllm alone
             _be_patient(fields)
             return
+        if fields.get("base_url_template") or fields.get("status") == "unsupported":
+            return  # `readiness` says what is missing when somebody asks
         raise RegistryError("the row has no base_url", hint="give it one: --base-url https://HOST/v1")
     verdict = check_url(
         str(url), kind=str(fields.get("kind", "openai")), confirmed_http=fields.get("confirmed_http") is True
@@ -258,7 +281,7 @@ def validated(fields: Mapping[str, Any]) -> ProviderConfig:
         said = "; ".join(_said(dict(error)) for error in exc.errors(include_url=False, include_input=False)[:3])
         failed = RegistryError(said, hint=_FIELDS_HINT)
     else:
-        if row.kind in known_kinds():
+        if row.kind in known_kinds() or row.status == "unsupported":
             return row
         failed = RegistryError(f"kind is not one of {', '.join(known_kinds())}")
     raise failed  # outside the except: the validation error holds the input

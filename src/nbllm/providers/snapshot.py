@@ -9,10 +9,49 @@ from typing import Any
 
 from nbllm.errors import RegistryError, SettingsError
 from nbllm.foreign import one_line
-from nbllm.providers import environment
-from nbllm.providers.rows import BUNDLED, CONFIG, SESSION, Layer, Row, bundled_rows, merge
+from nbllm.providers import environment, templates
+from nbllm.providers.rows import BUNDLED, CONFIG, SESSION, Layer, Row, bundled_row, bundled_rows, merge
 from nbllm.providers.spec import ProviderConfig, env_id
 from nbllm.providers.urls import origin_of
+
+
+class Rows(Mapping[str, Row]):
+    """Rows by id, in order. One that is as it came with nbllm is put together when it is first asked for.
+
+    Args:
+        made: Each row, or None for a bundled one that nothing lies over.
+    """
+
+    def __init__(self, made: Mapping[str, Row | None]) -> None:
+        self._made = made
+
+    def __getitem__(self, id: str) -> Row:
+        return self._made[id] or bundled_row(id)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+    def __contains__(self, id: object) -> bool:
+        return id in self._made
+
+
+class Configs(Mapping[str, ProviderConfig]):
+    """The same, without what the rows' sources are."""
+
+    def __init__(self, rows: Mapping[str, Row]) -> None:
+        self._rows = rows
+
+    def __getitem__(self, id: str) -> ProviderConfig:
+        return self._rows[id].config
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +87,15 @@ class Snapshot:
 
     def address_variables(self) -> frozenset[str]:
         """Every variable that some row, usable or not, takes an address from."""
-        named = (layer.fields.get("base_url_env", ()) for found in self.layers.values() for layer in found)
-        return frozenset(str(n) for names in named if isinstance(names, list | tuple) for n in names)
+        named: list[object] = []
+        for layer in (layer for found in self.layers.values() for layer in found):
+            named.append(layer.fields.get("base_url_env"))
+            named.append(templates.variables(str(layer.fields.get("base_url_template", ""))))
+        return frozenset(str(name) for names in named if isinstance(names, list | tuple) for name in names)
+
+    def speaking_of(self, field: str) -> list[str]:
+        """The providers that can be used and of which some layer sets `field`; a look that puts no row together."""
+        return [id for id in self.rows if any(field in layer.fields for layer in self.layers[id])]
 
     def planned(self, id: str, table: Mapping[str, Any]) -> tuple[Layer, ...]:
         """The layers as they would be with `table` in the file."""
@@ -78,10 +124,10 @@ def build(
         layers.setdefault(id, []).extend(found)
     for id, table in _tables(content, file, problems):
         layers.setdefault(id, []).append(Layer(CONFIG, table, f"{file}, [providers.{one_line(id, 40)}]"))
-    _add_environment(layers, environ)
+    broken = _add_environment(layers, environ)
     for id, fields in session.items():
         layers.setdefault(id, []).append(Layer(SESSION, fields))
-    rows, broken = _merged(layers)
+    rows = _merged(layers, broken)
     problems += [_problem(id, error) for id, error in broken.items()]
     frozen = {id: tuple(found) for id, found in layers.items()}
     error = config if isinstance(config, SettingsError) else None
@@ -100,29 +146,44 @@ def _tables(config: Mapping[str, Any], file: Path, problems: list[str]) -> Itera
             problems.append(f"{file}, providers.{one_line(id, 40)} is not a table")
 
 
-def _add_environment(layers: dict[str, list[Layer]], environ: Mapping[str, str]) -> None:
+def _add_environment(layers: dict[str, list[Layer]], environ: Mapping[str, str]) -> dict[str, RegistryError]:
+    """Lay what the environment says over the rows; the errors of those where it cannot be."""
+    broken: dict[str, RegistryError] = {}
     claimed = set(layers)
     for id, found in layers.items():
+        if _is_bare(found):
+            names = environment.address_variables(id, found[0].fields)
+            claimed.update(names)
+            if not any(name in environ for name in names):
+                continue
         try:
             row = merge(id, found).config
-        except RegistryError:  # said where all rows are merged
+            moved = environment.base_url_layer(row, environ)
+        except RegistryError as error:
+            broken[id] = error
             continue
         claimed.update(row.base_url_env)
-        if moved := environment.base_url_layer(row, environ):
+        if moved:
             found.append(moved)
     for id, layer in environment.defined_providers(environ, claimed):
         layers.setdefault(id, []).append(layer)
+    return broken
 
 
-def _merged(layers: Mapping[str, list[Layer]]) -> tuple[dict[str, Row], dict[str, RegistryError]]:
-    rows: dict[str, Row] = {}
-    broken: dict[str, RegistryError] = {}
+def _is_bare(found: list[Layer]) -> bool:
+    """Whether it is a bundled row that nothing lies over."""
+    return len(found) == 1 and found[0].source == BUNDLED
+
+
+def _merged(layers: Mapping[str, list[Layer]], broken: dict[str, RegistryError]) -> Rows:
+    """The rows that can be used; the errors of the others go into `broken`."""
+    made: dict[str, Row | None] = {}
     for id, found in layers.items():
         try:
-            rows[id] = merge(id, found)
+            made[id] = None if _is_bare(found) else merge(id, found)
         except RegistryError as error:
-            broken[id] = error
-    return rows, broken
+            broken.setdefault(id, error)
+    return Rows({id: row for id, row in made.items() if id not in broken})
 
 
 def _problem(id: str, error: RegistryError) -> str:

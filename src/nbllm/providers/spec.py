@@ -164,6 +164,9 @@ class ProviderConfig(_Row):
     kind: str = "openai"
     base_url: str = ""
     """openai and gemini: with the version path; anthropic and ollama: the bare origin. No slash at the end."""
+    base_url_template: str | None = None
+    """What the address looks like where each customer has an own one: `https://${VARIABLE}.example.com/v1`. `base_url`
+    is empty until the variables are set, or the user gives an address."""
     models_url: str | None = None
     """Where the listing is, when it is not where the kind has it."""
     env: tuple[str, ...] = ()
@@ -176,7 +179,8 @@ class ProviderConfig(_Row):
     models_need_key: bool | None = None
     """Whether the listing wants a key; None: not known, so the key goes along where there is one."""
     headers: Mapping[str, str] = Field(default_factory=dict, repr=False)
-    """Sent with every request to the row's origin. Their values may be secret, so nothing shows them."""
+    """Sent with every request to the row's origin. Their values may be secret, so nothing shows them. A value with
+    `<...>` in it is to be filled in by the user; nothing is asked before."""
     params: Mapping[str, Any] = Field(default_factory=dict)
     """Parameters sent with each chat unless the call sets them."""
     extra_body: Mapping[str, Any] = Field(default_factory=dict)
@@ -188,7 +192,7 @@ class ProviderConfig(_Row):
     doc: str | None = None
     status: Status = "live"
     note: str | None = None
-    """A sentence for people: why it is retired, what is special."""
+    """A sentence for people: why it is retired, what is special, which of two sources was followed and why."""
     enabled: bool = True
     confirmed_http: bool = False
     """The user agreed to plain http to a host that is not this machine."""

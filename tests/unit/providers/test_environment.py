@@ -90,9 +90,9 @@ def test_names_of_a_known_provider_make_no_second_one(bench):
 
 
 def test_a_digit_first(bench):
-    bench.environ |= {"LLM_302AI_BASE_URL": "https://a.example/v1", "LLM_302AI_API_KEY": "x"}
+    bench.environ |= {"LLM_3ACME_BASE_URL": "https://a.example/v1", "LLM_3ACME_API_KEY": "x"}
 
-    assert bench.registry().key_variables("302ai") == ("LLM_302AI_API_KEY",)
+    assert bench.registry().key_variables("3acme") == ("LLM_3ACME_API_KEY",)
 
 
 @pytest.mark.parametrize("provider", ["groq", "z-ai", "302ai", "openai-compatible"])
