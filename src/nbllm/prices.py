@@ -164,9 +164,9 @@ class _Shelf:
 
 
 def _names(rule: Any) -> list[str] | None:
-    """The ids that a rule names; None when it does more than naming."""
+    """The ids that a rule names, in small letters, which is how it compares; None when it does more than naming."""
     if hasattr(rule, "equals"):
-        return [rule.equals]
+        return [rule.equals.lower()]
     parts = [_names(part) for part in getattr(rule, "or_", ())]
     return [name for part in parts if part for name in part] if parts and None not in parts else None
 

@@ -120,6 +120,11 @@ class Knowledge:
         checked = self._current().head.get("checked_at")
         return None if not isinstance(checked, int | float) else max(0.0, self._clock() - checked)
 
+    @property
+    def stamp(self) -> object:
+        """Something that changes with what is known. Looks at the file's time, reads nothing."""
+        return self._stamp()
+
     def book(self, provider: ProviderConfig) -> Book | None:
         """What models.dev knows of the provider at the address of the row; None when that is unknown there."""
         name = their_id(provider)

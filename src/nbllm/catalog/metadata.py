@@ -15,8 +15,10 @@ A server on this machine costs what the user declares; nobody else is asked abou
 from __future__ import annotations
 
 import dataclasses
+import operator
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nbllm.catalog.knowledge import Book, Knowledge, Match, Refreshed
@@ -34,6 +36,9 @@ MODELS_DEV = "models.dev"
 FIELDS = tuple(f.name for f in dataclasses.fields(ModelInfo) if f.name not in ("provider", "id", "sources"))
 """The fields of `ModelInfo` that somebody says something of."""
 _KNOWN = frozenset(FIELDS)
+_values = operator.attrgetter(*FIELDS)
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_OWN = (YOURS, "added by hand")
 _FILLED = (MODELS_DEV, "genai-prices")
 _ALIKE = ("context", "max_input", "max_output", "input_modalities", "output_modalities", "tools", "reasoning",
           "structured_output")  # fmt: skip
@@ -48,7 +53,7 @@ class Fact:
     """As in `ModelInfo`."""
     value: Any
     source: str
-    """`yours`, `listing`, `models.dev`, or `genai-prices` and its version."""
+    """`yours`, `listing`, `models.dev`, `genai-prices` and its version, or how else the listing's reader knows."""
     date: str | None
     """The day the source is of, YYYY-MM-DD; None where it has none."""
     chosen: bool
@@ -60,12 +65,18 @@ class _Claim:
     """What one source says of one model."""
 
     source: str
-    """As it stands in `ModelInfo.sources`."""
     said: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Where a field's source and day are told more closely."""
+
+    def label(self, name: str) -> str:
+        """As it stands in `ModelInfo.sources`."""
+        return self.labels.get(name, self.source)
 
     def prices(self) -> Prices:
         known = {name: self.said.get(name) for name in (*PRICES, "reasoning_price")}
-        return Prices(self.source, **known, holds_to=self.said.get("price_holds_to"))
+        source = next((self.label(name) for name in PRICES if name in self.said), self.source)
+        return Prices(source, **known, holds_to=self.said.get("price_holds_to"))
 
 
 # ---------------------------------------------------------------- asked from outside
@@ -101,9 +112,9 @@ def facts(provider: ProviderConfig, model: ModelInfo, knowledge: Knowledge) -> l
         for claim in claims:
             if (value := _value(claim, name)) is None:
                 continue
-            chosen = open_ and final.sources.get(name) == claim.source and getattr(final, name) == value
+            chosen = open_ and final.sources.get(name) == claim.label(name) and getattr(final, name) == value
             open_ = open_ and not chosen
-            found.append(Fact(name, value, *_dated(claim.source), chosen))
+            found.append(Fact(name, value, *_dated(claim.label(name)), chosen))
     return found
 
 
@@ -141,6 +152,7 @@ class _Sources:
         self._own: dict[str, ModelRow] = {m.id: m for m in provider.models}
         self._book: Book | None = knowledge.book(provider)
         self._unpriced = is_unpriced(provider)
+        self._shared: dict[tuple[tuple[str, str], ...], dict[str, str]] = {}
 
     def claims(self, model: ModelInfo) -> Iterator[_Claim]:
         """What each says, most trusted first."""
@@ -157,27 +169,28 @@ class _Sources:
             if claim is not None:
                 _add(claim, said, sources)
         if "input_price" not in said or "output_price" not in said:  # only then is it worth its import
-            claim = self.data(model.id)
-            if claim is not None:
-                _add(claim, said, sources)
-        return ModelInfo(model.provider, model.id, **said, sources=sources)
+            data = self.data(model.id)
+            if data is not None:
+                _add(data, said, sources)
+        # Thousands of models of which the same is known by the same sources need no dictionary each.
+        shared = self._shared.setdefault(tuple(sources.items()), sources)
+        return ModelInfo(model.provider, model.id, **said, sources=shared)
 
     def given(self, model: ModelInfo) -> tuple[_Claim | None, _Claim | None]:
         """What the user says and what the listing says, without what others have filled in."""
-        own, listed, source = {}, {}, LISTING
-        for name in FIELDS:
-            if (value := getattr(model, name)) is None:
-                continue
-            whose = model.sources.get(name, LISTING)
-            if whose.startswith(LISTING):
-                listed[name] = value
-                source = max(source, whose)  # `listing` alone is less than `listing 2026-11-21`
-            elif not whose.startswith(_FILLED):
-                own[name] = value
+        labels = model.sources
+        said = {name: value for name, value in zip(FIELDS, _values(model), strict=True) if value is not None}
         row = self._own.get(model.id)
+        if row is None and all(label.startswith(LISTING) for label in labels.values()):
+            return None, _Claim(LISTING, said, labels) if said else None
+        own = {name: value for name, value in said.items() if labels.get(name, "").startswith(_OWN)}
+        not_listed = _OWN + _FILLED
+        listed = {name: value for name, value in said.items() if not labels.get(name, "").startswith(not_listed)}
         if row is not None:
-            own |= {name: value for name, value in row.model_dump().items() if value is not None and name in _KNOWN}
-        return _Claim(YOURS, own) if own else None, _Claim(source, listed) if listed else None
+            written = {name: v for name, v in row.model_dump().items() if v is not None and name in _KNOWN}
+            own |= written
+            labels = {**labels, **dict.fromkeys(written, YOURS)}
+        return _Claim(YOURS, own, labels) if own else None, _Claim(LISTING, listed, model.sources) if listed else None
 
     def models_dev(self, id: str) -> _Claim | None:
         match = None if self._book is None else self._book.find(id)
@@ -203,13 +216,14 @@ def _add(claim: _Claim, said: dict[str, Any], sources: dict[str, str]) -> None:
     """Fill what nobody has said yet; prices only where they agree with those that are known."""
     known = {name: said[name] for name in PRICES if name in said}
     fits = not (known and claim.prices().contradicts(Prices("", **known)))
+    labels, source = claim.labels, claim.source
     for name, value in claim.said.items():
         if name in _KNOWN and name not in said and (fits or name not in PRICES):
             said[name] = tuple(value) if isinstance(value, list) else value
-            sources[name] = claim.source
+            sources[name] = labels.get(name, source)
 
 
-def _dated(source: str) -> tuple[str, str | None]:
+def _dated(label: str) -> tuple[str, str | None]:
     """`models.dev 2026-07-02` is a name and a day; a version stays with its name."""
-    name, _, day = source.rpartition(" ")
-    return (name, day) if name in (LISTING, MODELS_DEV) else (source, None)
+    source, _, day = label.rpartition(" ")
+    return (source, day) if source and _DAY.fullmatch(day) else (label, None)
