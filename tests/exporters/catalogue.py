@@ -19,7 +19,7 @@ def row(id: str, *models: ModelInfo, key_env: str | None = None, **fields: Any) 
 
 
 def groq() -> Exported:
-    """Speaks OpenAI's format and serves the Responses API. Everything is known of the first model, nothing of others."""
+    """Speaks the Responses API. Of the first model everything is known, of others nothing."""
     full = ModelInfo(
         "groq",
         "meta-llama/llama-4-scout:free@v1",

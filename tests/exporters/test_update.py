@@ -281,7 +281,7 @@ def test_a_backup_that_cannot_be_kept_stops_the_update(tmp_path: Path, home: Pat
     path = written("codex", tmp_path)
     home.mkdir()
     (home / "backups").write_text("in the way")
-    with pytest.raises(ExportError, match="as it was|nothing was changed"):
+    with pytest.raises(ExportError, match=r"as it was|nothing was changed"):
         run("codex", path, backups)
     assert path.read_bytes() == FILES["codex"].text.encode()
 
