@@ -9,19 +9,18 @@ aider.chat/docs/config/adv-model-settings.html and aider.chat/docs/llms.html, re
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 from nbllm.errors import ExportError
 from nbllm.exporters.base import Exported, Merged, Places, Strategy
-from nbllm.exporters.entries import Container, Entry, labels_of, merge_entries
+from nbllm.exporters.entries import Container, Entry
 from nbllm.exporters.jsonc import Editor, JsoncError, dumps
 from nbllm.exporters.offered import chat_models, key_header, no_way
-from nbllm.exporters.yaml_words import Style, item
+from nbllm.exporters.shared import headers_step, merge_models, per_token, sees_images, sequence_text
 from nbllm.providers.spec import ModelInfo
 
-_KNOWN = {
+_NATIVE = {
     "openai": ("openai", "OPENAI_API_KEY", "https://api.openai.com/v1"),
     "anthropic": ("anthropic", "ANTHROPIC_API_KEY", "https://api.anthropic.com"),
     "google": ("gemini", "GEMINI_API_KEY", "https://generativelanguage.googleapis.com/v1beta"),
@@ -32,6 +31,8 @@ _KNOWN = {
     "ollama": ("ollama_chat", None, "http://127.0.0.1:11434"),
 }
 """Id to litellm's prefix, the variable it reads the key from, and the address it goes to by itself."""
+_SETTINGS = Container(None, "sequence", ("name",), ("extra_params", "model"))
+_HEAD = ("# Written by nbllm. No key stands here: aider --model NAME needs it in HOSTED_VLLM_API_KEY.",)
 _ELSEWHERE = "hosted_vllm"
 _VARIABLE = "HOSTED_VLLM_API_KEY"
 
@@ -90,7 +91,8 @@ class Aider:
 
     def next_steps(self, providers: Sequence[Exported]) -> Sequence[str]:
         """How to start aider, a provider each."""
-        return [step for p in providers if (step := _start(p))]
+        taken = [p for p in providers if _refusal(p) is None]
+        return [*(step for p in taken if (step := _start(p))), *headers_step(taken)]
 
 
 class AiderSettings:
@@ -107,8 +109,8 @@ class AiderSettings:
 
     def render(self, providers: Sequence[Exported]) -> str:
         """A new file; "" when every provider is known to litellm."""
-        lines = [line for e in _settings_of(providers) for line in item(e.fields, column=0, style=Style())]
-        return "".join(f"{line}\n" for line in lines)
+        entries = _settings_of(providers)
+        return sequence_text(_HEAD, None, entries) if entries else ""
 
     def locate(self, places: Places) -> Path:
         """Beside the first file."""
@@ -120,13 +122,10 @@ class AiderSettings:
         Raises:
             ExportError: It is not YAML, or no list.
         """
-        entries, container = _settings_of(providers), Container(None, "sequence")
+        entries = _settings_of(providers)
         if not text.strip():
             return Merged(self.render(providers) if entries else text, added=tuple(e.label for e in entries))
-        gone: list[str] = []
-        if strategy == "replace" and entries:
-            gone = _unwanted(labels_of(text, container, "name"), [e.label for e in entries], providers)
-        return merge_entries(text, entries, strategy, container, gone)
+        return merge_models(text, entries, _known(providers), strategy, _SETTINGS)
 
     def next_steps(self, providers: Sequence[Exported]) -> Sequence[str]:
         """Said by the first file."""
@@ -151,7 +150,7 @@ def _refusal(provider: Exported) -> str | None:
 
 def _prefix(provider: Exported) -> str | None:
     """litellm's own prefix, where key and address are those that it takes by itself."""
-    prefix, variable, base_url = _KNOWN.get(provider.config.id, (None, None, None))
+    prefix, variable, base_url = _NATIVE.get(provider.config.id, (None, None, None))
     same = provider.config.base_url == base_url and provider.key_env == variable
     return prefix if same else None
 
@@ -162,7 +161,7 @@ def _name(provider: Exported, model: ModelInfo) -> str:
 
 def _start(provider: Exported) -> str | None:
     models = chat_models(provider)
-    if _refusal(provider) or not models:
+    if not models:
         return None
     command = f"aider --model '{_name(provider, models[0])}'"
     if _prefix(provider) is None and provider.key_env:
@@ -178,7 +177,7 @@ def _settings_of(providers: Sequence[Exported]) -> list[Entry]:
         for model in chat_models(provider):
             name = _name(provider, model)
             there = {"model": f"{_ELSEWHERE}/{model.id}", "api_base": provider.config.base_url}
-            found.setdefault(name, Entry(name, {"name": name, "extra_params": there}, told_by=("name",)))
+            found.setdefault(name, Entry(name, {"name": name, "extra_params": there}))
     return list(found.values())
 
 
@@ -201,23 +200,27 @@ def _facts_of(providers: Sequence[Exported]) -> dict[str, dict[str, Any]]:
 
 
 def _facts(provider: Exported, model: ModelInfo) -> dict[str, Any]:
-    sees = None if model.input_modalities is None else "image" in model.input_modalities
     values = (
-        model.max_output, model.max_input or model.context, model.max_output, _per_token(model.input_price),
-        _per_token(model.output_price), _per_token(model.cached_input_price), _per_token(model.cache_write_price),
-        model.tools, sees, model.reasoning, _prefix(provider) or _ELSEWHERE, "chat",
+        model.max_output, model.max_input or model.context, model.max_output, _price(model.input_price),
+        _price(model.output_price), _price(model.cached_input_price), _price(model.cache_write_price),
+        model.tools, sees_images(model), model.reasoning, _prefix(provider) or _ELSEWHERE, "chat",
     )  # fmt: skip
     return {k: v for k, v in zip(_FIELDS, values, strict=True) if v is not None}
 
 
-def _per_token(usd_per_mtok: float | None) -> float | None:
-    return None if usd_per_mtok is None else float(Decimal(str(usd_per_mtok)) / 10**6)
+def _price(usd_per_mtok: float | None) -> float | None:
+    exact = per_token(usd_per_mtok)
+    return None if exact is None else float(exact)
 
 
-def _unwanted(there: Sequence[str] | Mapping[str, Any], wanted: Any, providers: Sequence[Exported]) -> list[str]:
-    """Names under our prefixes that the catalogue does not have; not of providers whose catalogue is not known."""
-    known = [p for p in providers if _refusal(p) is None and chat_models(p)]
-    prefixes = tuple(f"{_prefix(p) or p.config.id}/" for p in known)
+def _known(providers: Sequence[Exported]) -> list[Exported]:
+    """Those whose models are known: a catalogue that is not known is not an empty one."""
+    return [p for p in providers if _refusal(p) is None and chat_models(p)]
+
+
+def _unwanted(there: Mapping[str, Any], wanted: Mapping[str, Any], providers: Sequence[Exported]) -> list[str]:
+    """Names under our prefixes that the catalogue does not have."""
+    prefixes = tuple(f"{_prefix(p) or p.config.id}/" for p in _known(providers))
     return [name for name in there if name.startswith(prefixes) and name not in wanted]
 
 

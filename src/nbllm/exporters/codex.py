@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from nbllm.errors import ExportError
 from nbllm.exporters.base import Exported, Merged, Places, Strategy
 from nbllm.exporters.offered import chat_models, key_header, no_way, with_version
+from nbllm.exporters.shared import headers_step
 
 if TYPE_CHECKING:
     from tomlkit import TOMLDocument
@@ -112,8 +113,8 @@ class Codex:
 
     def next_steps(self, providers: Sequence[Exported]) -> Sequence[str]:
         """How to start codex with them."""
-        ids = [_id(p) for p in providers if self.refuses(p) is None]
-        return [f"codex -c model_provider={ids[0]} -m MODEL"] if ids else []
+        taken = [p for p in providers if self.refuses(p) is None]
+        return [*(f"codex -c model_provider={_id(p)} -m MODEL" for p in taken), *headers_step(taken)]
 
 
 def _id(provider: Exported) -> str:

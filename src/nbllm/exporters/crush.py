@@ -16,6 +16,7 @@ from pathlib import Path
 from nbllm.errors import ExportError
 from nbllm.exporters.base import Exported, Merged, Places, Strategy
 from nbllm.exporters.offered import chat_models, key_header, no_way, with_version
+from nbllm.exporters.shared import headers_step, sees_images
 from nbllm.foreign import one_line
 from nbllm.providers.spec import ModelInfo
 
@@ -82,9 +83,9 @@ class Crush:
 
     def next_steps(self, providers: Sequence[Exported]) -> Sequence[str]:
         """How crush comes to read the file."""
-        if all(self.refuses(p) for p in providers):
-            return []
-        return ["put `source ~/.config/crush/nbllm.sh` (or where the file is) into ~/.config/crush/crushrc"]
+        taken = [p for p in providers if self.refuses(p) is None]
+        line = "put `source ~/.config/crush/nbllm.sh` (or where the file is) into ~/.config/crush/crushrc"
+        return [*([line] if taken else []), *headers_step(taken)]
 
 
 # ---------------------------------------------------------------- lines that are there
@@ -217,13 +218,12 @@ def _quoted(text: str) -> str:
 
 
 def _facts(model: ModelInfo) -> list[str]:
-    images = None if model.input_modalities is None else "image" in model.input_modalities
     known = {
         "--name": model.name or model.id,
         "--context-window": model.context,
         "--default-max-tokens": model.max_output,
         "--can-reason": model.reasoning,
-        "--supports-images": images,
+        "--supports-images": sees_images(model),
         "--price-input": model.input_price,
         "--price-output": model.output_price,
         "--price-cache-create": model.cache_write_price,

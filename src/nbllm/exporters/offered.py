@@ -20,6 +20,8 @@ def no_way(provider: Exported) -> str | None:
         return "nbllm serves it itself, at an address that is another each time"
     if row.status == "unsupported":
         return "its wire format is not spoken here"
+    if row.status == "retired":
+        return "it is retired"
     if row.kind in ("url", "demo"):
         return "it lists models and answers nobody" if row.kind == "url" else "it is nbllm's own demonstration"
     if not row.base_url or any(c in row.base_url for c in "${}<>"):

@@ -14,6 +14,7 @@ from nbllm.errors import ExportError
 from nbllm.exporters.base import Exported, Merged, Places, Strategy
 from nbllm.exporters.jsonc import Editor, JsoncError, Node, dumps
 from nbllm.exporters.offered import chat_models, key_header, no_way, with_version
+from nbllm.exporters.shared import headers_step
 from nbllm.providers.spec import ModelInfo
 
 _PACKAGES = {
@@ -88,11 +89,9 @@ class Opencode:
 
     def next_steps(self, providers: Sequence[Exported]) -> Sequence[str]:
         """How to choose a model."""
-        for provider in providers:
-            models = chat_models(provider)
-            if self.refuses(provider) is None and models:
-                return [f"opencode -m {provider.config.id}/{models[0].id}"]
-        return []
+        taken = [p for p in providers if self.refuses(p) is None]
+        first = ((p, m) for p in taken for m in chat_models(p)[:1])
+        return [*(f"opencode -m '{p.config.id}/{m.id}'" for p, m in first), *headers_step(taken)]
 
 
 def _open(text: str) -> Editor:
