@@ -12,6 +12,7 @@ import typer
 
 from nbllm.cli import config as config_commands
 from nbllm.cli import fetch as fetch_command
+from nbllm.cli import import_ as import_commands
 from nbllm.cli import providers as provider_commands
 from nbllm.cli.words import assignments, read_text, show, warn
 
@@ -24,6 +25,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(provider_commands.app, name="providers")
+app.add_typer(import_commands.app, name="import")
 app.command("config")(config_commands.config)
 app.command("fetch")(fetch_command.fetch)
 
