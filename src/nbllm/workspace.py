@@ -33,6 +33,8 @@ from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations
 from nbllm.credentials import Credentials, SavedKey, Secret, install_log_filter
 from nbllm.errors import NbllmError, SettingsError, debug_when
+from nbllm.exporters.base import Exported
+from nbllm.exporters.tool_configs import ToolConfigs
 from nbllm.local.servers import LocalServers, offered
 from nbllm.messages import Delta, Reply
 from nbllm.prices import Prices
@@ -107,6 +109,11 @@ class Workspace:
         """The model lists that providers gave, with their age."""
         folder = self.paths.cache_dir / "listings"
         return self._once("listings", lambda: Listings(folder, ttl_s=lambda: float(self.settings["listing_ttl_s"])))
+
+    @property
+    def tool_configs(self) -> ToolConfigs:
+        """The configuration files of other tools."""
+        return self._once("tool_configs", lambda: ToolConfigs(self.exported))
 
     @property
     def overview(self) -> Overview:
@@ -244,6 +251,22 @@ class Workspace:
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""
         return self.overview.known_models(provider_id)
+
+    def exported(self, ids: Sequence[str] = ()) -> list[Exported]:
+        """Providers as other tools' files shall have them: all that are enabled, or those named. Never a key.
+
+        Raises:
+            UnknownProviderError: An id that nobody has.
+        """
+        rows = [self.registry.get(i) for i in ids] if ids else [p for p in self.registry.all() if p.enabled]
+        return [self._exported(row) for row in rows]
+
+    def _exported(self, row: ProviderConfig) -> Exported:
+        variables = self.registry.key_variables(row.id)
+        key = self.credentials.status(row, variables)
+        first = variables[0] if variables and row.needs_key else None
+        models = metadata.enriched(row, tuple(self.known_models(row.id).values()), self.knowledge)
+        return Exported(row, models, key.name if key.name in variables else first)
 
     def prices(self, provider: ProviderConfig, model: str) -> Sequence[Prices]:
         """What is known of a model's prices on this machine, most trusted first. Never fails."""

@@ -14,6 +14,7 @@ from nbllm.cli import config as config_commands
 from nbllm.cli import fetch as fetch_command
 from nbllm.cli import import_ as import_commands
 from nbllm.cli import providers as provider_commands
+from nbllm.cli.tool_configs import generate_configs
 from nbllm.cli.words import assignments, read_text, show, warn
 
 app = typer.Typer(
@@ -28,6 +29,7 @@ app.add_typer(provider_commands.app, name="providers")
 app.add_typer(import_commands.app, name="import")
 app.command("config")(config_commands.config)
 app.command("fetch")(fetch_command.fetch)
+app.command("generate-configs")(generate_configs)
 
 
 def options_of(words: Sequence[str]) -> set[str]:

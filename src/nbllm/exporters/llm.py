@@ -26,7 +26,8 @@ from nbllm.exporters.shared import (
 from nbllm.providers.spec import ModelInfo
 
 _MODELS = Container(None, "sequence", ("model_id",), ("model_name",))
-_PLUGINS = {"anthropic": "llm-anthropic", "gemini": "llm-gemini"}
+_PLUGINS = {"anthropic": "llm-anthropic", "google": "llm-gemini"}
+"""Provider to the package that has llm speak to it."""
 _HEAD = ("# Written by nbllm. No key stands here: `llm keys set NAME` asks for it, the names are under api_key_name.",)
 
 
@@ -39,9 +40,10 @@ class Llm:
 
     def refuses(self, provider: Exported) -> str | None:
         """Why llm cannot have it in this file."""
-        if provider.config.kind in _PLUGINS and provider.config.status != "unsupported":
-            plugin = _PLUGINS[provider.config.kind]
-            return f"this file of llm is for OpenAI's wire format; `llm install {plugin}` brings {provider.config.kind}"
+        if plugin := _PLUGINS.get(provider.config.id):
+            return (
+                f"this file of llm is for OpenAI's wire format; `llm install {plugin}` brings {provider.config.title}"
+            )
         return refusal(provider, self.tool, ("openai", "ollama"))
 
     def render(self, providers: Sequence[Exported]) -> str:
