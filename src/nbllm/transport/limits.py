@@ -17,6 +17,7 @@ FAILURES = 5
 PAUSE_S = 30.0
 """Seconds for which nothing is sent then; after them one request tries."""
 _MINUTE_S = 60.0
+_TICK_S = 0.001
 
 OnWait = Callable[[float], Awaitable[None] | None]
 """Called with the seconds that are left."""
@@ -28,6 +29,25 @@ class _Spent:
 
     at: float
     tokens: int
+
+
+class _Turn:
+    """A place in the line before a gate."""
+
+    __slots__ = ("_called",)
+
+    def __init__(self) -> None:
+        self._called: asyncio.Future[None] | None = None
+
+    async def come(self) -> None:
+        """Wait until `wake`."""
+        self._called = asyncio.get_running_loop().create_future()
+        await self._called
+
+    def wake(self) -> None:
+        """Let it look again."""
+        if self._called is not None and not self._called.done():
+            self._called.set_result(None)
 
 
 class Gate:
@@ -57,7 +77,7 @@ class Gate:
         self._sleep = sleep
         self._spent: deque[_Spent] = deque()
         self._running = 0
-        self._queue: list[asyncio.Future[None]] = []
+        self._line: deque[_Turn] = deque()
         self._failures = 0
         self._last: UnreachableError | None = None
         self._open_until: float | None = None
@@ -99,26 +119,37 @@ class Gate:
             self._running -= 1
             if probe:
                 self._probing = False
-            for waiter in self._queue:
-                if not waiter.done():
-                    waiter.set_result(None)
-            self._queue.clear()
+            self._wake_first()
 
     async def _wait(self, tokens: int, on_wait: OnWait | None) -> None:
-        while True:
-            left = self._seconds_left(tokens)
-            if left > 0:
-                if on_wait is not None:
-                    told = on_wait(left)
-                    if told is not None:
-                        await told
-                await self._sleep(min(1.0, left))
-            elif self.limit.concurrency is not None and self._running >= self.limit.concurrency:
-                waiter = asyncio.get_running_loop().create_future()
-                self._queue.append(waiter)
-                await waiter
-            else:
-                return
+        """Until a request of `tokens` may go. Who came first goes first, also past a smaller one that would fit."""
+        turn = _Turn()
+        self._line.append(turn)
+        try:
+            while True:
+                first = self._line[0] is turn
+                left = self._seconds_left(tokens)
+                if left > 0 and (first or on_wait is not None):
+                    if on_wait is not None:
+                        told = on_wait(left)
+                        if told is not None:
+                            await told
+                    # Never so short that the clock does not move by it.
+                    await self._sleep(max(_TICK_S, min(1.0, left)))
+                elif first and not self._is_full():
+                    return
+                else:
+                    await turn.come()
+        finally:
+            self._line.remove(turn)
+            self._wake_first()
+
+    def _is_full(self) -> bool:
+        return self.limit.concurrency is not None and self._running >= self.limit.concurrency
+
+    def _wake_first(self) -> None:
+        if self._line:
+            self._line[0].wake()
 
     def _seconds_left(self, tokens: int) -> float:
         """Until the limits of the minute let a request of `tokens` through."""
