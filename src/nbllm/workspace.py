@@ -12,17 +12,15 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
 from nbllm.catalog import metadata
-from nbllm.catalog.failures import Failures
-from nbllm.catalog.fetch import Fetcher, Fetching, FetchOptions
+from nbllm.catalog.fetch import Fetcher
+from nbllm.catalog.fetching import Fetching, FetchOrder, begin
 from nbllm.catalog.knowledge import Knowledge
 from nbllm.catalog.listings import CachedListing, Listings
-from nbllm.catalog.selection import select
 from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
@@ -215,38 +213,20 @@ class Workspace:
         """The provider's own listing, from the cache unless it is old or `refresh` is set."""
         return aio.run(self.overview.models(provider_id, refresh=refresh))
 
-    def fetch(
-        self,
-        ids: Sequence[str] = (),
-        *,
-        every: bool = False,
-        failed: bool = False,
-        options: FetchOptions | None = None,
-        memory: Path | None = None,
-        on_tick: Callable[[], None] | None = None,
-    ) -> Fetching:
+    def fetch(self, ids: Sequence[str] = (), *, on_tick: Callable[[], None] | None = None, **order: Any) -> Fetching:
         """Ask providers for their model lists, at once; results as they come.
 
         Args:
             ids: Providers by name.
-            every: Each live or unverified provider that has a key or needs none.
-            failed: Only those that failed last time, whatever the age of their lists.
-            options: How to ask.
-            memory: Folder of `failed.json`. None: the cache.
             on_tick: Called about ten times a second while nothing comes.
+            order: The other fields of `FetchOrder`: `every`, `failed`, `options`, `out`, `writer`.
 
         Raises:
             UnknownProviderError: An id that nobody has.
             UsageError: Nobody is named.
         """
-        failures = Failures(memory or self.paths.cache_dir)
-        wanted = options or FetchOptions()
-        selection = select(
-            self.registry, self.credentials, ids, every=every, failed=failures.failed_ids() if failed else None
-        )
         fetcher = Fetcher(self.registry, self.credentials, self.http, self.listings)
-        wanted = replace(wanted, force=wanted.force or failed)
-        return Fetching(fetcher, selection, wanted, failures, on_tick=on_tick)
+        return begin(fetcher, FetchOrder(ids, **order), cache_dir=self.paths.cache_dir, on_tick=on_tick)
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""

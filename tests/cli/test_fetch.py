@@ -138,3 +138,66 @@ def test_a_terminal_sees_who_is_waited_for_and_a_pipe_only_the_table() -> None:
     assert not re.findall(r"\x1b\[[0-9;]*[34][0-7]m", plain)
     assert piped.stderr == ""
     assert "\x1b" not in piped.stdout
+
+
+def test_the_recorded_files_of_the_older_script_are_written_again(shared: Path, home: Path, tmp_path: Path) -> None:
+    folder = shared / "data" / "listings"
+    listings = recorded(folder)
+    out = tmp_path / "out"
+    with replaying(home, listings, {}):
+        done = nbllm("fetch", "--all", "--layout", "dump-models", "--out", str(out), env=WITH_KEY)
+        again = nbllm("fetch", "--all", "--layout", "dump-models", "--out", str(out), "--json", env=WITH_KEY)
+
+    assert done.returncode == 0, done.stdout
+    names = [f"models_{id}.{kind}" for id in listings for kind in ("json", "txt")]
+    assert [n for n in names if (out / n).read_bytes() != (folder / n).read_bytes()] == []
+    assert {i: row["outcome"] for i, row in _by_provider(again.stdout).items() if i in listings} == dict.fromkeys(
+        listings, "skipped"
+    )
+    assert not (out / "failed.json").exists()
+
+
+def test_files_are_written_and_failures_remembered_beside_them(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with ModelServer({"/x/models": refusal(500, "down"), "/y/models": listing("m", "n")}) as server:
+        _add("x", f"{server.origin}/x")
+        _add("y", f"{server.origin}/y")
+        first = nbllm("fetch", "x", "y", "--format", "json,txt", "--out", str(out))
+        server.asked.clear()
+        cached = nbllm("fetch", "y", "--format", "yaml", cwd=out)
+        failed = nbllm("fetch", "--failed", "--out", str(out))
+
+    assert first.returncode == 1
+    assert {p.name for p in out.iterdir()} >= {"models_y.json", "models_y.txt", "models_y.yaml", "failed.json"}
+    assert (out / "models_y.txt").read_text() == "m\nn\n"
+    assert [row["ref"] for row in json.loads((out / "models_y.json").read_text())] == ["y/m", "y/n"]
+    assert not (out / "models_x.json").exists()
+    assert json.loads((out / "failed.json").read_text())["x"]["failed"] is True
+    assert cached.returncode == 0
+    assert failed.returncode == 1
+    assert set(server.paths) == {"/x/models"}
+
+
+def test_a_folder_that_cannot_be_written_is_said_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("a file")
+    with ModelServer({"/v1/models": listing("m")}) as server:
+        _add("x", server.url)
+        done = nbllm("fetch", "x", "demo", "--out", str(tmp_path / "out"))
+
+    assert done.returncode == 1
+    assert f"cannot write {tmp_path / 'out'}" in done.stdout
+    assert "2 ok" in done.stdout
+    assert "Traceback" not in done.stderr
+    assert (tmp_path / "out").read_text() == "a file"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [(["--format", "jsno"], "json"), (["--layout", "dump-model"], "dump-models"), (["--format", ","], "json")],
+)
+def test_an_unknown_format_or_layout_names_the_nearest(words: list[str], said: str) -> None:
+    done = nbllm("fetch", "--all", *words)
+
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stdout == ""

@@ -10,19 +10,22 @@ import asyncio
 import contextlib
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
 
-from nbllm import aio
 from nbllm.adapters.base import Endpoint
 from nbllm.adapters.listing import Listed
-from nbllm.catalog.failures import Attempt, Failures
 from nbllm.catalog.listings import Answer, Kept, Listings
-from nbllm.catalog.selection import Selection
 from nbllm.credentials import Credentials, Secret
 from nbllm.credentials.redaction import redact
-from nbllm.errors import AuthenticationError, MissingKeyError, NbllmError, OfflineError, UnreachableError
+from nbllm.errors import (
+    AuthenticationError,
+    MissingKeyError,
+    NbllmError,
+    OfflineError,
+    UnreachableError,
+)
 from nbllm.providers.registry import Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.tables import ago
@@ -85,8 +88,8 @@ class Fetcher:
     """
 
     def __init__(self, registry: Registry, credentials: Credentials, http: Http, listings: Listings) -> None:
-        self._registry = registry
-        self._credentials = credentials
+        self.registry = registry
+        self.credentials = credentials
         self._http = http
         self._listings = listings
 
@@ -150,8 +153,8 @@ class Fetcher:
         return await ask(key)
 
     async def _key(self, provider: ProviderConfig) -> Secret | None:
-        variables = self._registry.key_variables(provider.id)
-        return await _aside(lambda: self._credentials.require(provider, variables))
+        variables = self.registry.key_variables(provider.id)
+        return await _aside(lambda: self.credentials.require(provider, variables))
 
 
 def _arrived(provider: ProviderConfig, answer: Answer, seconds: float) -> FetchResult:
@@ -222,93 +225,3 @@ async def _aside(call: Callable[[], T]) -> T:
 
     threading.Thread(target=run, name="nbllm-key", daemon=True).start()
     return await future
-
-
-class Fetching(Iterator[FetchResult]):
-    """One fetch under way: its results as they come, then what is to be said about all of it.
-
-    The memory of failures is written when the last result has been taken, or when the iteration is given up.
-
-    Args:
-        fetcher: Asks.
-        selection: Whom.
-        options: How.
-        memory: Where failures are remembered.
-        on_tick: Called about ten times a second while nothing comes.
-    """
-
-    def __init__(
-        self,
-        fetcher: Fetcher,
-        selection: Selection,
-        options: FetchOptions,
-        memory: Failures,
-        *,
-        on_tick: Callable[[], None] | None = None,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self.selection = selection
-        self.memory = memory
-        self.results: list[FetchResult] = []
-        """What has come, without the lists themselves."""
-        self.waiting: dict[str, None] = dict.fromkeys(p.id for p in selection.asked)
-        """Ids of which nothing has come."""
-        self.silent: list[str] = []
-        """Servers of this machine that do not answer and were not named: nothing else is said of them."""
-        self.unremembered: OSError | None = None
-        """Why the memory of failures could not be written."""
-        self._clock = clock
-        self._attempts: list[Attempt] = []
-        self._items = self._iterate(fetcher, options, on_tick)
-
-    @property
-    def total(self) -> int:
-        """How many are asked."""
-        return len(self.selection.asked)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every provider that was to be asked is known to have a list, and each that was named was asked."""
-        named = self.selection.named
-        bad = any(r.outcome == "failed" or (r.outcome == "skipped" and r.provider in named) for r in self.results)
-        return not bad and not self.waiting
-
-    def __iter__(self) -> Fetching:
-        return self
-
-    def __next__(self) -> FetchResult:
-        return next(self._items)
-
-    def close(self) -> None:
-        """Give up what has not come. Done by itself when the iteration is interrupted."""
-        self._items.close()
-
-    def _iterate(
-        self, fetcher: Fetcher, options: FetchOptions, on_tick: Callable[[], None] | None
-    ) -> Generator[FetchResult]:
-        try:
-            for id, reason in self.selection.skipped.items():
-                result = FetchResult(id, "skipped", reason=reason)
-                self.results.append(result)
-                yield result
-            source = fetcher.each(self.selection.asked, options, self._note)
-            for result in aio.iterate(source, on_tick=on_tick):
-                if result.provider not in self.silent:
-                    yield result
-        finally:
-            self._remember()
-
-    def _note(self, result: FetchResult) -> None:
-        self.waiting.pop(result.provider, None)
-        if result.provider in self.selection.silent and isinstance(result.error, UnreachableError):
-            self.silent.append(result.provider)
-            return
-        self.results.append(replace(result, listed=None, models=()))
-        if result.seconds is not None:
-            self._attempts.append(Attempt(result.provider, self._clock(), result.error, result.age_s))
-
-    def _remember(self) -> None:
-        try:
-            self.memory.record(self._attempts)
-        except OSError as exc:
-            self.unremembered = exc

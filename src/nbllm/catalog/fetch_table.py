@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from nbllm.catalog.fetch import Fetching, FetchResult, Outcome
+from nbllm.catalog.fetch import FetchResult, Outcome
+from nbllm.catalog.fetching import Fetching
 from nbllm.tables import Table
 
 OUTCOMES: tuple[Outcome, ...] = ("skipped", "cached", "unchanged", "ok", "failed")
@@ -63,8 +64,10 @@ def _notes(fetching: Fetching, results: list[FetchResult]) -> list[str]:
 
 
 def problems(fetching: Fetching) -> list[str]:
-    """What could not be written, a line each."""
-    lines = []
+    """What could not be written, or not as it came, a line each."""
+    lines = [*fetching.remarks, *(error.message for error in fetching.unwritten[:_NAMED])]
+    if len(fetching.unwritten) > _NAMED:
+        lines.append(f"and {len(fetching.unwritten) - _NAMED} more files were not written")
     unsaved = [r for r in fetching.results if r.unsaved is not None]
     if unsaved:
         names = [r.provider for r in unsaved]

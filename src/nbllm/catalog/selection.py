@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from nbllm.credentials import Credentials
@@ -31,6 +31,7 @@ def select(
     *,
     every: bool = False,
     failed: Collection[str] | None = None,
+    needless: Callable[[str], str | None] | None = None,
 ) -> Selection:
     """Whom to ask.
 
@@ -40,6 +41,7 @@ def select(
         ids: Providers by name; also retired ones.
         every: Add each live or unverified provider that has a key or needs none.
         failed: Only those of these ids; without `ids` and `every`, all of them.
+        needless: Why a provider need not be asked, though it could be; None: ask it.
 
     Raises:
         UnknownProviderError: An id of `ids` that nobody has; it names the closest.
@@ -61,9 +63,10 @@ def select(
             gone = {i: "it did not fail last time" for i in named if i not in failed}
             rows = {i: p for i, p in named.items() if i in failed}
     reasons = {i: why for i, p in rows.items() if (why := _obstacle(p, registry, credentials))}
-    asked = tuple(p for i, p in rows.items() if i not in reasons)
+    spared = {i: why for i in rows if i not in reasons and needless and (why := needless(i))}
+    asked = tuple(p for i, p in rows.items() if i not in reasons and i not in spared)
     silent = frozenset(p.id for p in asked if p.id not in named and _may_be_silent(p, registry))
-    return Selection(asked, gone | reasons, frozenset(named), silent)
+    return Selection(asked, gone | reasons | spared, frozenset(named) - spared.keys(), silent)
 
 
 def _obstacle(provider: ProviderConfig, registry: Registry, credentials: Credentials) -> str | None:

@@ -11,7 +11,7 @@ import sys
 import traceback
 
 from nbllm.cli import app as _app
-from nbllm.cli.words import in_shell, refuse_keys
+from nbllm.cli.words import INTERRUPTED, in_shell, refuse_keys
 from nbllm.errors import (
     CredentialError,
     ModelNotFoundError,
@@ -31,9 +31,6 @@ USAGE_ERRORS = (
     ModelNotFoundError, UnsupportedError,
 )  # fmt: skip
 """What the user can put right by calling again with other words or settings: exit status 2."""
-
-INTERRUPTED = 130
-"""128 and the number of the signal, as shells have it."""
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from nbllm.cli.words import show, warn
+from nbllm.cli.words import INTERRUPTED, show, warn
 from nbllm.errors import UsageError
 
 _WIDE = 1000
@@ -20,6 +21,13 @@ def fetch(
     every: Annotated[bool, typer.Option("--all", help="Every provider that has a key or needs none.")] = False,
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed last time.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Ask also when the list that is kept is young.")] = False,
+    formats: Annotated[
+        str | None, typer.Option("--format", metavar="F,F", help="Write files: json, txt, toml, yaml.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the files.")] = None,
+    layout: Annotated[
+        str | None, typer.Option("--layout", metavar="NAME", help="plain or dump-models; default: plain.")
+    ] = None,
     concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, help="Asked at once.")] = 128,
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for each.")] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="The table as JSON.")] = False,
@@ -31,8 +39,16 @@ def fetch(
 
     if not 0 < timeout < float("inf"):
         raise UsageError("fetch: --timeout takes seconds", hint="for example --timeout 60")
-    options = FetchOptions(force=force, concurrency=concurrency, timeout_s=timeout)
-    fetching = current().fetch(ids or (), every=every, failed=failed, options=options)
+    out = out.expanduser() if out else None
+    workspace = current()
+    fetching = workspace.fetch(
+        ids or (),
+        every=every,
+        failed=failed,
+        options=FetchOptions(force=force, concurrency=concurrency, timeout_s=timeout),
+        out=out,
+        writer=_writer(workspace, out, layout, formats),
+    )
     interrupted = _take(fetching)
     table = FetchTable(fetching)
     if as_json:
@@ -42,11 +58,19 @@ def fetch(
     else:
         # A pipe is for grep, which has no use for a reason that is cut.
         show(table.to_text(None if sys.stdout.isatty() else _WIDE))
-    if interrupted:
-        from nbllm.cli import INTERRUPTED  # noqa: PLC0415  (the package imports the commands)
+    return INTERRUPTED if interrupted else 0 if fetching.ok else 1
 
-        return INTERRUPTED
-    return 0 if fetching.ok else 1
+
+def _writer(workspace: Any, out: Path | None, layout: str | None, formats: str | None) -> Any:
+    """What writes the files; None when none are wanted."""
+    from nbllm.catalog.outputs import Writer  # noqa: PLC0415  (the core: only when a command runs)
+
+    if out is None and layout is None and formats is None:
+        return None
+    words = [word.strip() for word in (formats or "").split(",") if word.strip()]
+    if formats is not None and not words:
+        raise UsageError("fetch: --format takes json, txt, toml, yaml", hint="for example --format json,txt")
+    return Writer(out or Path(), layout or "plain", words, provider=workspace.registry.get)
 
 
 def _take(fetching: Any) -> bool:
