@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from nbllm.credentials import Credentials
 from nbllm.errors import UsageError
+from nbllm.providers.readiness import hindrance, lacking, no_listing
 from nbllm.providers.registry import Registry
 from nbllm.providers.spec import ProviderConfig
 
@@ -77,8 +78,10 @@ def _obstacle(provider: ProviderConfig, registry: Registry, credentials: Credent
         return provider.note or "its wire format is not spoken here"
     if provider.gguf:
         return "a model file on this machine: its models are read from the file"
-    if not provider.base_url or "${" in provider.base_url:
-        return f"no address; `%llm_providers edit {provider.id} --base-url URL`"
+    if why := hindrance(provider):
+        return f"it lacks {', '.join(lacking(provider))}; {why.hint}"
+    if why_not := no_listing(provider):
+        return why_not
     if not provider.needs_key or provider.models_need_key is False:
         return None
     status = credentials.status(provider, registry.key_variables(provider.id))

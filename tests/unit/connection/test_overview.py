@@ -8,7 +8,10 @@ import pytest
 
 from chatting import says, talking
 from key_shapes import SHAPES, traces
+from nbllm.chat.options import ChatOptions
 from nbllm.connection.overview import COLUMNS
+from nbllm.credentials import Secret
+from nbllm.errors import RegistryError, UnknownModelError
 from nbllm.workspace import Workspace
 
 
@@ -55,6 +58,59 @@ def test_the_key_column_names_the_variable(workspace: Workspace, monkeypatch: py
     assert every["demo"]["key"] == "not needed"
     told = {row["id"]: row for row in workspace.providers(every=True).as_json()}
     assert (told["groq"]["key"], told["openai"]["key"], told["demo"]["key"]) == ("environment", "none", "not-needed")
+
+
+def test_what_is_missing_beside_a_key_is_said_and_nothing_is_asked(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AZURE_API_KEY", "GITHUB_TOKEN", "AWS_ACCESS_KEY_ID", "LAMBDA_API_KEY"):
+        monkeypatch.setenv(name, "abcdefghijkl1234")
+    usable = workspace.overview.usable_ids()
+    every = {row["id"]: row for row in workspace.providers(every=True).shown_rows()}
+
+    assert {"azure", "github-copilot", "amazon-bedrock", "lambda"}.isdisjoint(usable)
+    assert every["azure"]["checked"] == "needs AZURE_RESOURCE_NAME"
+    assert every["github-copilot"]["checked"] == "needs header Editor-Version"
+    assert [every[i]["status"] for i in ("azure", "amazon-bedrock", "lambda", "groq")] == [
+        "unverified", "unsupported", "retired", "live"]  # fmt: skip
+    shown = {row["field"]: row["value"] for row in workspace.overview.describe("azure")}
+    assert "AZURE_RESOURCE_NAME" in shown["to be set"]
+    assert shown["base_url_template"] == "https://${AZURE_RESOURCE_NAME}.openai.azure.com/openai/v1"
+
+    monkeypatch.setenv("AZURE_RESOURCE_NAME", "mine")
+    assert "azure" in workspace.overview.usable_ids()
+
+
+@pytest.mark.parametrize(
+    ("id", "said"),
+    [("azure", "lacks AZURE_RESOURCE_NAME"), ("github-copilot", "lacks header"), ("gitlab", "wire format")],
+)
+def test_a_row_that_cannot_be_asked_says_why_at_every_door(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, id: str, said: str
+) -> None:
+    for name in ("AZURE_API_KEY", "GITHUB_TOKEN", "GITLAB_TOKEN"):
+        monkeypatch.setenv(name, "abcdefghijkl1234")
+    check = workspace.check(id)
+    assert (check.ok, check.stage) == (False, "url")
+    assert said in str(check.error)
+    assert check.hint
+    for ask in (lambda: workspace.models(id), lambda: workspace.chat("hi", ChatOptions(model=f"{id}/some-model"))):
+        with pytest.raises(RegistryError, match=said):
+            ask()
+
+
+def test_a_key_is_not_kept_for_a_provider_without_an_address(workspace: Workspace) -> None:
+    with pytest.raises(RegistryError, match="lacks AZURE_RESOURCE_NAME"):
+        workspace.save_key("azure", Secret("abcdefghijkl1234"), store="session")
+
+
+def test_a_token_of_github_makes_no_default(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_TOKEN", "abcdefghijkl1234")
+
+    assert "github-models" in workspace.overview.usable_ids()
+    assert workspace.registry.default_model(lambda id: True) == "demo/guide"
+    with pytest.raises(UnknownModelError):
+        workspace.resolve("gpt-4o")
 
 
 def test_every_row_is_shown_when_all_are_asked_for(workspace: Workspace) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 
 from nbllm.errors import UnknownProviderError
+from nbllm.providers import environment
 from nbllm.providers.environment import fingerprint, id_of
 from nbllm.providers.registry import ModelRef
+from nbllm.providers.rows import bundled_rows
 from nbllm.providers.spec import env_id
 
 ADDRESSES = {
@@ -205,3 +209,39 @@ def test_no_value_of_a_key_is_kept(bench):
     assert before == after
     assert before != fingerprint({}, ())
     assert "canary" not in repr(before)
+
+
+def _moves() -> Iterator[tuple[str, str, str]]:
+    for id, row in bundled_rows().items():
+        if row.get("kind") != "url" and (address := row.get("base_url")):
+            for name in environment.address_variables(id, row):
+                yield id, name, address
+
+
+@pytest.mark.parametrize(("id", "name", "address"), list(_moves()))
+def test_every_address_variable_is_read_with_and_without_the_path(bench, id, name, address):
+    """Vendors' own libraries add /v1 or /openai/v1, so their variables lack it."""
+    path = urlsplit(address).path
+    registry = bench.registry()
+    for value in (f"https://proxy.example.org{path}", f"https://proxy.example.org{path}/", "https://proxy.example.org"):
+        bench.environ[name] = value
+        assert registry.get(id).base_url == f"https://proxy.example.org{path}", value
+
+
+def test_one_variable_may_serve_several_providers_and_moves_none(bench):
+    bench.environ |= {"ZHIPU_API_KEY": "x", "GITHUB_TOKEN": "x", "MINIMAX_API_KEY": "x", "XIAOMI_API_KEY": "x"}
+    registry = bench.registry()
+    readers = {n: [r.id for r in registry.all() if n in registry.key_variables(r.id)] for n in bench.environ}
+
+    assert readers["ZHIPU_API_KEY"] == ["zai", "zai-coding-plan", "zhipuai", "zhipuai-coding-plan"]
+    assert readers["GITHUB_TOKEN"] == ["github-copilot", "github-models"]
+    assert len(readers["MINIMAX_API_KEY"]) == len(readers["XIAOMI_API_KEY"]) == 4
+    assert registry.default_model(lambda id: True) == "demo/guide"
+    assert all(registry.sources(id)["base_url"] == "bundled" for ids in readers.values() for id in ids)
+
+
+def test_metas_key_does_not_go_to_a_server_on_this_machine(bench):
+    registry = bench.registry()
+
+    assert "LLAMA_API_KEY" in registry.key_variables("llama")
+    assert [r.id for r in registry.all() if "LLAMA_API_KEY" in registry.key_variables(r.id)] == ["llama"]
