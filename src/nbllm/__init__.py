@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbllm.api import achat, astream, chat, check, conversation, providers, workspace
+    from nbllm.api import achat, astream, chat, check, conversation, models, providers, workspace
     from nbllm.messages import Delta, Message, Reply, Usage
     from nbllm.notebook.extension import load_ipython_extension as load_ipython_extension
     from nbllm.notebook.extension import unload_ipython_extension as unload_ipython_extension
@@ -31,6 +31,7 @@ __all__ = [
     "chat",
     "check",
     "conversation",
+    "models",
     "providers",
     "workspace",
 ]
@@ -41,6 +42,7 @@ _HOMES = {
     "chat": "nbllm.api",
     "check": "nbllm.api",
     "conversation": "nbllm.api",
+    "models": "nbllm.api",
     "providers": "nbllm.api",
     "workspace": "nbllm.api",
     "Delta": "nbllm.messages",

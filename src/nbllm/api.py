@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
+from nbllm.catalog.table import ModelTable
+from nbllm.catalog.wanted import Wanted
 from nbllm.chat.options import ChatOptions
 from nbllm.connection.overview import ProviderTable
 from nbllm.connection.result import ConnectionCheck
@@ -77,6 +79,64 @@ async def astream(prompt: str, **options: Any) -> AsyncIterator[Delta]:
 def providers(*, every: bool = False) -> ProviderTable:
     """The providers that can be used now; `every` adds the rest."""
     return workspace().providers(every=every)
+
+
+def models(
+    query: str = "",
+    *,
+    provider: str | Sequence[str] | None = None,
+    vision: bool = False,
+    tools: bool = False,
+    reasoning: bool = False,
+    json: bool = False,
+    min_context: int | None = None,
+    max_price: float | None = None,
+    free: bool = False,
+    local: bool = False,
+    favourites: bool = False,
+    group: str | None = None,
+    sort: str | None = None,
+    limit: int | None = 50,
+) -> ModelTable:
+    """Search the models that are known. Asks nobody; `%llm_models --refresh` does.
+
+    Args:
+        query: Words of the reference or name, in any order; a mistake or two are forgiven.
+        provider: Only of these providers.
+        vision: Takes pictures.
+        tools: Calls tools.
+        reasoning: Thinks before it answers.
+        json: Gives answers that fit a JSON Schema.
+        min_context: Tokens. What is unknown of a model satisfies no bound.
+        max_price: USD per million input tokens.
+        free: Both prices are said to be 0.
+        local: Served on this machine.
+        favourites: Only favourites.
+        group: Only of this group.
+        sort: A column, with `-` in front the other way round. None: the best match first, and what can be asked now
+            before the rest.
+        limit: Rows; None: all.
+
+    Raises:
+        UnknownProviderError: There is no such provider.
+        UsageError: There is no such column or group.
+    """
+    providers = (provider,) if isinstance(provider, str) else tuple(provider or ())
+    table = workspace().catalogue().search(
+        Wanted(
+            query=query, providers=providers, vision=vision, tools=tools, reasoning=reasoning, json=json,
+            min_context=min_context, max_price=max_price, free=free, local=local, favourites=favourites, group=group,
+            sort=sort, limit=limit,
+        )
+    )  # fmt: skip
+    table.viewer = _view
+    return table
+
+
+def _view(table: ModelTable) -> Any:
+    from nbllm.notebook.panels import view_models  # noqa: PLC0415  (only where there is a notebook)
+
+    return view_models(table)
 
 
 def check(provider: str, *, model: str | None = None) -> ConnectionCheck:

@@ -23,6 +23,8 @@ class Table:
     """
 
     columns: ClassVar[tuple[str, ...]] = ()
+    numbers: ClassVar[frozenset[str]] = frozenset()
+    """Columns that stand to the right."""
 
     def __init__(
         self,
@@ -73,8 +75,9 @@ class Table:
         cells = [[cell_text(r.get(c)) for c in self.shown] for r in rows]
         widths = [max(len(h), *(len(row[i]) for row in cells)) for i, h in enumerate(self.shown)]
         _shrink(widths, width or max(80, shutil.get_terminal_size((120, 24)).columns))
-        lines = [_line(self.shown, widths), _line(["-" * w for w in widths], widths)]
-        lines += [_line(row, widths) for row in cells]
+        right = [c in self.numbers for c in self.shown]
+        lines = [_line(self.shown, widths, right), _line(["-" * w for w in widths], widths, right)]
+        lines += [_line(row, widths, right) for row in cells]
         return self._framed(*lines)
 
     def _framed(self, *lines: str) -> str:
@@ -82,11 +85,14 @@ class Table:
 
     def _repr_html_(self) -> str:
         caption = f"<caption style='text-align:left'>{escape(self.title)}</caption>" if self.title else ""
-        head = "".join(f"<th scope='col' style='text-align:left'>{escape(c)}</th>" for c in self.shown)
+        sides = {c: "right" if c in self.numbers else "left" for c in self.shown}
+        head = "".join(f"<th scope='col' style='text-align:{sides[c]}'>{escape(c)}</th>" for c in self.shown)
         body = "".join(
-            "<tr>" + "".join(f"<td style='text-align:left'>{escape(cell_text(r.get(c)))}</td>" for c in self.shown)
-            + "</tr>" for r in self.shown_rows()
-        )  # fmt: skip
+            "<tr>"
+            + "".join(f"<td style='text-align:{sides[c]}'>{escape(cell_text(r.get(c)))}</td>" for c in self.shown)
+            + "</tr>"
+            for r in self.shown_rows()
+        )
         note = "".join(f"<p>{escape(line, 1000)}</p>" for line in (self.note or "").splitlines())
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
 
@@ -141,6 +147,7 @@ def _shrink(widths: list[int], available: int) -> None:
         widths[widths.index(max(widths))] -= 1
 
 
-def _line(cells: Sequence[str], widths: Sequence[int]) -> str:
+def _line(cells: Sequence[str], widths: Sequence[int], right: Sequence[bool]) -> str:
     fitted = (c if len(c) <= w else c[: w - 1] + "…" for c, w in zip(cells, widths, strict=True))
-    return "  ".join(c.ljust(w) for c, w in zip(fitted, widths, strict=True)).rstrip()
+    placed = (c.rjust(w) if r else c.ljust(w) for c, w, r in zip(fitted, widths, right, strict=True))
+    return "  ".join(placed).rstrip()

@@ -17,10 +17,14 @@ from typing import Any, Literal, TypeVar
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
 from nbllm.catalog import metadata
+from nbllm.catalog.catalogue import Catalogue, Sources
 from nbllm.catalog.fetch import Fetcher
 from nbllm.catalog.fetching import Fetching, FetchOrder, begin
 from nbllm.catalog.knowledge import Knowledge
 from nbllm.catalog.listings import CachedListing, Listings
+from nbllm.catalog.marking import Marking, with_own
+from nbllm.catalog.marks import Marks
+from nbllm.catalog.recommend import Adviser
 from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
@@ -63,7 +67,7 @@ class Workspace:
         self.config = ConfigFile(self.paths)
         self.settings = Settings(self.config, environ)
         debug_when(lambda: bool(self.settings["debug"]))
-        self.registry = Registry(self.config, self.settings)
+        self.registry: Registry = Registry(self.config, self.settings, more_aliases=lambda: self.marks.read().aliases)
         self.credentials = Credentials(self.paths, self.config, environ)
         self.http = Http(
             environ=environ,
@@ -127,6 +131,29 @@ class Workspace:
     def knowledge(self) -> Knowledge:
         """What models.dev says of models. Asks it only when told to (`await knowledge.refresh()`)."""
         return self._once("knowledge", lambda: Knowledge.open(self.paths, self.http, self.settings))
+
+    @property
+    def marks(self) -> Marks:
+        """Favourites, groups, aliases, and models added by hand."""
+        return self._once("marks", lambda: Marks(lambda: self.store))
+
+    def catalogue(self) -> Catalogue:
+        """All models that are known."""
+        return self._once("catalogue", lambda: Catalogue(self.registry, self.marks, self._sources()))
+
+    def _sources(self) -> Sources:
+        overview = self.overview
+        return Sources.of(self.listings, self.knowledge, listing=overview.known, usable=overview.usable_ids)
+
+    @property
+    def marking(self) -> Marking:
+        """What the user does with models: marks, facts of one, advice."""
+        return self._once("marking", self._make_marking)
+
+    def _make_marking(self) -> Marking:
+        catalogue = self.catalogue()
+        adviser = Adviser(lambda: self.store, catalogue.get, self.registry, candidates=lambda: self.marks.read().refs)
+        return Marking(catalogue, self.marks, self.registry, adviser, resolve=self.resolve, sources=self._sources())
 
     def _once(self, name: str, make: Callable[[], T]) -> T:
         """What `make` gives, made on the first call; questions come from several threads at once."""
@@ -253,7 +280,8 @@ class Workspace:
         try:
             # A listing without prices need not be read for them.
             listed = self.known_models(provider.id).get(model) if provider.listing.input_price else None
-            return metadata.prices(provider, listed or ModelInfo(provider.id, model), self.knowledge)
+            own = with_own(provider, self.marks.read())
+            return metadata.prices(own, listed or ModelInfo(provider.id, model), self.knowledge)
         except NbllmError:  # a broken setting must not cost the answer whose cost is asked for
             return ()
 

@@ -21,6 +21,7 @@ from nbllm.errors import NbllmError
 from nbllm.notebook.magics import arguments
 from nbllm.notebook.magics.chat import ChatMagics
 from nbllm.notebook.magics.config import ConfigMagics
+from nbllm.notebook.magics.models import ModelMagics
 from nbllm.notebook.magics.providers import ProviderMagics
 from pages import DOCS, REPO, Block, Page, page, pages, shell_lines
 
@@ -126,6 +127,8 @@ def _read_magic(line: str) -> None:
         ChatMagics.chat(None, rest, "a question" if name == "%%chat" else None)
     elif name == "%llm_config":
         ConfigMagics.llm_config(None, rest)
+    elif name == "%llm_models":
+        ModelMagics.llm_models(None, rest)
     elif name == "%llm_providers" and rest:  # without a verb it has nothing to read
         ProviderMagics.llm_providers(None, rest)
     elif name not in (*_OTHERS, "%llm_providers"):

@@ -12,7 +12,7 @@ import typer
 import nbllm
 from nbllm import errors
 from nbllm.cli.app import app
-from nbllm.notebook.magics import chat, config, providers
+from nbllm.notebook.magics import chat, config, models, providers
 from nbllm.settings import SETTINGS
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -35,6 +35,11 @@ def test_every_option_of_the_chat_is_on_its_page_with_an_example() -> None:
 def test_every_verb_and_option_of_the_providers_is_on_its_page() -> None:
     wanted = {*providers.VERBS, *(o for verb in providers.VERBS for o in providers.parser(verb).option_names())}
     assert wanted - words("magics/llm_providers.md") == set()
+
+
+def test_every_verb_and_option_of_the_models_is_on_its_page() -> None:
+    wanted = {*models.VERBS, *(o for verb in ("", *models.VERBS) for o in models.parser(verb).option_names())}
+    assert wanted - words("magics/llm_models.md") == set()
 
 
 def test_every_verb_and_option_of_the_settings_is_on_its_page() -> None:

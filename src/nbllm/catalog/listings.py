@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -268,6 +269,15 @@ class Listings:
         except OSError as exc:
             return exc
         return None
+
+    def stamps(self) -> dict[str, tuple[int, int, int]]:
+        """For each provider whose list is kept something that changes with it. Reads the folder, not the lists."""
+        try:
+            with os.scandir(self.folder) as entries:
+                found = {entry.name.removesuffix(".json"): entry.stat() for entry in entries}
+        except OSError:
+            return {}
+        return {id: (info.st_mtime_ns, info.st_size, info.st_ino) for id, info in found.items()}
 
     def forget(self, provider_id: str) -> None:
         """Remove what is kept of a provider."""

@@ -13,6 +13,7 @@ import typer
 from nbllm.cli import config as config_commands
 from nbllm.cli import fetch as fetch_command
 from nbllm.cli import import_ as import_commands
+from nbllm.cli import models as model_commands
 from nbllm.cli import providers as provider_commands
 from nbllm.cli.tool_configs import generate_configs
 from nbllm.cli.words import assignments, read_text, show, warn
@@ -27,6 +28,7 @@ app = typer.Typer(
 )
 app.add_typer(provider_commands.app, name="providers")
 app.add_typer(import_commands.app, name="import")
+app.add_typer(model_commands.app, name="models")
 app.command("config")(config_commands.config)
 app.command("fetch")(fetch_command.fetch)
 app.command("generate-configs")(generate_configs)

@@ -49,7 +49,7 @@ def fetch(
         out=out,
         writer=_writer(workspace, out, layout, formats),
     )
-    interrupted = _take(fetching)
+    interrupted = take(fetching)
     table = FetchTable(fetching)
     if as_json:
         typer.echo(json.dumps(table.as_json(), indent=1))
@@ -73,7 +73,7 @@ def _writer(workspace: Any, out: Path | None, layout: str | None, formats: str |
     return Writer(out or Path(), layout or "plain", words, provider=workspace.registry.get)
 
 
-def _take(fetching: Any) -> bool:
+def take(fetching: Any) -> bool:
     """Take what comes, with a bar on stderr where a person is looking; whether the person interrupted it."""
     from rich.console import Console  # noqa: PLC0415  (only for this command)
     from rich.progress import Progress  # noqa: PLC0415

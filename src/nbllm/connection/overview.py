@@ -117,7 +117,7 @@ class Overview:
     def _row(self, provider: ProviderConfig) -> dict[str, Any]:
         last = self._checks.last(provider)
         key = self._credentials.status(provider, self._registry.key_variables(provider.id))
-        listing = self._known(provider)
+        listing = self.known(provider)
         age = listing.age_s
         count = None if age is None and not listing.models else len(listing.models)
         return {
@@ -138,9 +138,10 @@ class Overview:
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""
-        return {m.id: m for m in self._known(self._registry.get(provider_id)).models}
+        return {m.id: m for m in self.known(self._registry.get(provider_id)).models}
 
-    def _known(self, provider: ProviderConfig) -> CachedListing:
+    def known(self, provider: ProviderConfig) -> CachedListing:
+        """What a provider offers, as far as it is known without asking it."""
         if not provider.gguf:
             return self._listings.cached(provider)
         try:

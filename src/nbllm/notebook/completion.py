@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 from IPython.core.getipython import get_ipython
 
-from nbllm.notebook.magics import chat, config, providers
+from nbllm.notebook.magics import chat, config, models, providers
 from nbllm.notebook.session import started, workspace
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from nbllm.workspace import Workspace
 
-_MAGIC = re.compile(r"^\s*(?:[\w, ]+=\s*)?%{1,2}(chat|llm_providers|llm_config)\s(.*)$", re.DOTALL)
+_MAGIC = re.compile(r"^\s*(?:[\w, ]+=\s*)?%{1,2}(chat|llm_providers|llm_models|llm_config)\s(.*)$", re.DOTALL)
 _PROVIDER_VERBS = ("show", "edit", "remove", "enable", "disable", "test", "models", "key", "forget")
 
 
@@ -39,6 +39,8 @@ def matcher(context: CompletionContext) -> dict[str, Any]:
 def _candidates(magic: str, before: Sequence[str], token: str) -> Iterable[str]:
     if magic == "chat":
         return _for_chat(before, token)
+    if magic == "llm_models":
+        return _for_models(before, token)
     return _for_config(before, token) if magic == "llm_config" else _for_providers(before, token)
 
 
@@ -77,7 +79,45 @@ def _for_providers(before: Sequence[str], token: str) -> Iterable[str]:
     return _models() if verb == "use" else ()
 
 
+def _for_models(before: Sequence[str], token: str) -> Iterable[str]:
+    verb = before[0] if before and before[0] in models.VERBS else ""
+    last = before[-1] if before else ""
+    if last in _MODEL_VALUES:
+        return _MODEL_VALUES[last]()
+    if token.startswith("-"):
+        return models.parser(verb).option_names()
+    if verb == "alias" and len(before) == 1:
+        return _known(lambda w: w.marks.read().aliases)
+    if verb == "group" and len(before) == 1:
+        return _groups()
+    if verb in ("", "recommend"):
+        return () if before else [*models.VERBS, *_listed()]
+    return _listed()
+
+
 # ---------------------------------------------------------------- what is known
+
+
+def _listed() -> Iterable[str]:
+    return _known(lambda w: [*w.registry.aliases(), *w.catalogue().known_refs()])
+
+
+def _groups() -> Iterable[str]:
+    return _known(lambda w: w.marks.read().groups)
+
+
+def _columns() -> Iterable[str]:
+    from nbllm.catalog.wanted import SORTS  # noqa: PLC0415  (not before a Tab)
+
+    return [*SORTS, *(f"-{column}" for column in SORTS)]
+
+
+_MODEL_VALUES: Mapping[str, Callable[[], Iterable[str]]] = {
+    "--provider": lambda: _known(lambda w: w.registry.ids()),
+    "--group": _groups,
+    "--sort": _columns,
+    "--for": lambda: models.AIMS,
+}
 
 
 def _models() -> Iterable[str]:

@@ -10,13 +10,14 @@ from nbllm.errors import NbllmError
 from nbllm.notebook import completion, display, questions, session
 from nbllm.notebook.magics.chat import ChatMagics
 from nbllm.notebook.magics.config import ConfigMagics
+from nbllm.notebook.magics.models import ModelMagics
 from nbllm.notebook.magics.providers import ProviderMagics
 from nbllm.settings import ConfigFile, Paths
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_MAGICS = (ChatMagics, ProviderMagics, ConfigMagics)
+_MAGICS = (ChatMagics, ProviderMagics, ModelMagics, ConfigMagics)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -33,9 +33,14 @@ class Registry:
     Args:
         config: The user's file.
         settings: The settings, whose environment counts here too.
+        more_aliases: Gives short names that are kept elsewhere; asked only for a reference that may be one. Those of
+            `config.toml` win.
     """
 
-    def __init__(self, config: ConfigFile, settings: Settings) -> None:
+    def __init__(
+        self, config: ConfigFile, settings: Settings, *, more_aliases: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
+        self._more_aliases = more_aliases
         self._config = config
         self._settings = settings
         self._lock = threading.RLock()
@@ -44,6 +49,7 @@ class Registry:
         self._watched: frozenset[str] = frozenset()
         self._seen: object = None
         self._snapshot = Snapshot()
+        self._granted: tuple[Snapshot, dict[str, tuple[str, ...]]] = (self._snapshot, {})
         self._repaired: dict[str, tuple[str, ...]] = {}
         self._logged: set[str] = set()
 
@@ -101,11 +107,20 @@ class Registry:
         A key from the environment goes to the origin of the bundled (or installed) row, to a base URL that comes
         from the environment too, and to an origin whose table in `config.toml` names the variable in `env`.
         """
-        row = self.get(id)
-        return granted_variables(row, self._now().layers[id])
+        self.get(id)
+        now, known = self._granted
+        if now is not self._snapshot:  # a search asks this of every row
+            now, known = self._granted = self._snapshot, {}
+        if id not in known:
+            known[id] = granted_variables(now.rows[id].config, now.layers[id])
+        return known[id]
 
     def aliases(self) -> dict[str, str]:
-        """Short names for model references, from `[aliases]` in `config.toml`."""
+        """Short names for model references: those of `config.toml`, and others that the user made."""
+        return {**self._more_aliases(), **self.own_aliases()}
+
+    def own_aliases(self) -> dict[str, str]:
+        """Short names from `[aliases]` in `config.toml`."""
         table = self._now().config.get("aliases")
         return {k: v for k, v in table.items() if isinstance(v, str)} if isinstance(table, Mapping) else {}
 
@@ -157,7 +172,10 @@ class Registry:
         """
         now = self._now()
         rows = Configs(now.rows)
-        known = self._known_models(offered) if references.is_bare(ref, rows) else {}
+        aliases = self.own_aliases()
+        if not references.is_bare(ref, rows) and ref.strip() not in aliases:
+            return references.resolve(ref, references.Names(rows, now.broken, {}, {}))
+        known = self._known_models(offered)
         return references.resolve(ref, references.Names(rows, now.broken, known, self.aliases()))
 
     def _known_models(self, offered: Mapping[str, Collection[str]] | None) -> dict[str, set[str]]:

@@ -1,0 +1,188 @@
+"""The models of all providers, ready to be searched. Built once, changed never: a new catalogue is a new index."""
+
+from __future__ import annotations
+
+import heapq
+import threading
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+from nbllm.catalog.wanted import Wanted, tests
+from nbllm.catalog.words import Words
+from nbllm.providers.spec import ModelInfo
+
+_FEW = 5
+"""Fewer hits of a word than these, and words with a mistake in them count as well."""
+_SEPARATORS = str.maketrans("", "", " -_.:/@")
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """What a search found."""
+
+    models: tuple[ModelInfo, ...]
+    """The best, at most as many as asked for."""
+    total: int
+
+
+class Index:
+    """Models in the order in which they are shown when nothing else orders them.
+
+    Args:
+        models: Each reference once.
+    """
+
+    def __init__(self, models: Iterable[ModelInfo]) -> None:
+        self._models = list(models)
+        self._place = {m.ref: i for i, m in enumerate(self._models)}
+        self._texts = [_text(m) for m in self._models]
+        self._providers = [m.provider for m in self._models]
+        self._lock = threading.Lock()
+        self._ranks: dict[str, list[int]] = {}
+        self._words: Words | None = None
+        self._squeezed: list[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def get(self, ref: str) -> ModelInfo | None:
+        """The model of that reference."""
+        place = self._place.get(ref)
+        return None if place is None else self._models[place]
+
+    @cached_property
+    def refs(self) -> tuple[str, ...]:
+        """All references, in order."""
+        return tuple(self._place)
+
+    def with_models(self, changed: Iterable[ModelInfo]) -> Index:
+        """A new index with these models in the place of their earlier selves, new ones at the end."""
+        models = {m.ref: m for m in self._models}
+        models.update((m.ref, m) for m in changed)
+        return Index(models.values())
+
+    def search(self, wanted: Wanted, *, first: Collection[str] = (), only: Collection[str] | None = None) -> Hits:
+        """The models that are wanted.
+
+        Args:
+            first: Providers whose models come before others that fit as well.
+            only: References to choose from; None: all.
+        """
+        places: Sequence[int] = range(len(self._models))
+        if only is not None:
+            places = sorted(self._place[ref] for ref in only if ref in self._place)
+        if wanted.providers:
+            among = frozenset(wanted.providers)
+            places = [i for i in places if self._providers[i] in among]
+        for test in tests(wanted):
+            places = [i for i in places if test(self._models[i])]
+        found = self._matching(wanted.query.casefold(), places)
+        total = sum(map(len, found))
+        limit = total if wanted.limit is None else wanted.limit
+        if wanted.sort:
+            chosen = self._sorted([i for part in found for i in part], wanted.sort, limit)
+        else:
+            chosen = self._best(found, frozenset(first), limit)
+        return Hits(tuple(self._models[i] for i in chosen), total)
+
+    # ------------------------------------------------------------ words
+
+    def _matching(self, query: str, places: Sequence[int]) -> list[Sequence[int]]:
+        """Places where every word stands, the better matches before the others."""
+        words = query.split()
+        if not words:
+            return [places]
+        sure, likely = places, places
+        for word in words:
+            sure, likely = self._holding(word, sure, likely)
+        close = set(sure)
+        return [*self._graded(query.strip(), words[0], sure), [i for i in likely if i not in close]]
+
+    def _holding(self, word: str, sure: Sequence[int], likely: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
+        """`sure` and `likely` as far as they have the word; `likely` also in other spelling."""
+        texts = self._texts
+        exact = [i for i in sure if word in texts[i]]
+        loose = exact if len(likely) == len(sure) else [i for i in likely if word in texts[i]]
+        if len(loose) >= _FEW:
+            return exact, loose
+        plain, squeezed = word.translate(_SEPARATORS), self._without_separators()
+        near = self._vocabulary().near(word)
+        other = set(loose)
+        more = [i for i in likely if i not in other and ((plain and plain in squeezed[i]) or i in near)]
+        return exact, [*loose, *more]
+
+    def _graded(self, query: str, word: str, places: Sequence[int]) -> list[Sequence[int]]:
+        """The reference, id or last part of it; then those that have a part that starts so; then the others."""
+        texts, whole, last, start = self._texts, f"{query} ", f"/{query} ", f"/{word}"
+        exact = [i for i in places if last in texts[i] or texts[i].startswith(whole)]
+        seen = set(exact)
+        starting = [i for i in places if start in texts[i] and i not in seen]
+        seen.update(starting)
+        return [exact, starting, [i for i in places if i not in seen]]
+
+    def _vocabulary(self) -> Words:
+        with self._lock:
+            if self._words is None:
+                self._words = Words(self._texts)
+            return self._words
+
+    def _without_separators(self) -> list[str]:
+        with self._lock:
+            if self._squeezed is None:
+                self._squeezed = [text.translate(_SEPARATORS) for text in self._texts]
+            return self._squeezed
+
+    # ------------------------------------------------------------ order
+
+    def _best(self, found: Sequence[Sequence[int]], first: frozenset[str], limit: int) -> list[int]:
+        chosen: list[int] = []
+        whose = self._providers
+        for part in found:
+            if len(chosen) >= limit:
+                break
+            preferred = [i for i in part if whose[i] in first]
+            chosen += preferred
+            if len(chosen) < limit:
+                chosen += [i for i in part if whose[i] not in first]
+        return chosen[:limit]
+
+    def _sorted(self, places: Sequence[int], sort: str, limit: int) -> list[int]:
+        rank = self._rank(sort)
+        if limit >= len(places):
+            return sorted(places, key=rank.__getitem__)
+        return heapq.nsmallest(limit, places, key=rank.__getitem__)
+
+    def _rank(self, sort: str) -> list[int]:
+        """Place to its rank in that order; made once for each order."""
+        with self._lock:
+            if sort not in self._ranks:
+                self._ranks[sort] = _ranks(self._models, sort)
+            return self._ranks[sort]
+
+
+def _text(model: ModelInfo) -> str:
+    """What a search looks at."""
+    return f"{model.ref} {model.name or ''}".casefold()
+
+
+def _ranks(models: Sequence[ModelInfo], sort: str) -> list[int]:
+    column = sort.removeprefix("-")
+    value: Callable[[int], Any] = lambda i: getattr(models[i], column)  # noqa: E731
+    known = [i for i in range(len(models)) if value(i) is not None]
+    known.sort(key=lambda i: _comparable(value(i)), reverse=sort.startswith("-"))
+    ranks = [len(models)] * len(models)
+    for rank, place in enumerate(known):
+        ranks[place] = rank
+    return ranks
+
+
+def _comparable(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
+
+
+def laid_over(model: ModelInfo, facts: Mapping[str, Any], *, date: str) -> ModelInfo:
+    """`model` with what the user said of it, which counts above all other sources."""
+    source = f"yours {date}"
+    return replace(model, **facts, sources={**model.sources, **dict.fromkeys(facts or ("id",), source)})
