@@ -14,7 +14,7 @@ import pytest
 from nbllm.adapters import listing, load_adapter
 from nbllm.adapters.base import Endpoint
 from nbllm.adapters.listing import Listed, ask_listing
-from nbllm.adapters.listing_join import joined_rows, second_row, with_chute_facts
+from nbllm.adapters.listing_join import joined_rows, second_row
 from nbllm.adapters.listing_pages import PAGES_CAP, with_query
 from nbllm.credentials.secret import Secret
 from nbllm.errors import AuthenticationError, ProviderError, RedirectError, ServerError, UnreachableError
@@ -419,22 +419,6 @@ def test_facts_are_joined_on_the_named_fields() -> None:
     assert joined_rows(rows, others, "id = n.i") == [
         {"id": "a", "x": 2, "y": 1, "n": {"i": "a"}}, {"id": "b"}, {"id": 7},
     ]  # fmt: skip
-
-
-def test_the_older_layout_takes_over_certain_keys_in_their_order() -> None:
-    chute = {
-        "name": "a", "chute_id": "1-2", "readme": "long", "hot": True, "supported_gpus": ["h100"],
-        "node_selector": {"gpu_count": 8}, "instances": [{"active": True}, {"active": False}, {}],
-        "current_estimated_price": {"per_million_tokens": {"input": {"usd": 1}}},
-    }  # fmt: skip
-    merged = with_chute_facts([{"id": "a", "z": 1}, {"id": "b"}, {"id": None}], [chute, {"name": "c"}])
-
-    assert list(merged[0].items()) == [
-        ("id", "a"), ("z", 1), ("chute_id", "1-2"), ("tagline", ""), ("public", True), ("invocation_count", 0),
-        ("hot", True), ("chutes_pricing", {"input": {"usd": 1}}), ("supported_gpus", ["h100"]), ("gpu_count", 8),
-        ("active_instances", 1), ("total_instances", 3),
-    ]  # fmt: skip
-    assert merged[1:] == [{"id": "b"}, {"id": None}]
 
 
 def test_an_installed_adapter_that_only_lists_models_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nbllm.adapters.listing import _parsed
-from nbllm.adapters.listing_join import with_chute_facts
 from nbllm.adapters.listing_pages import Turner
 from nbllm.adapters.listing_prices import PRICES
 from nbllm.adapters.listing_rows import Reading, read_pages
@@ -89,7 +88,6 @@ def test_any_rows_are_read_or_refused(rows: list[Any], id: str, others: list[Any
         row["id"] = f"m{len(row)}"
     read({"data": rows}, id, *others)
     read(rows, id, *others)
-    with_chute_facts(rows, rows)
 
 
 @settings(max_examples=100, deadline=None)

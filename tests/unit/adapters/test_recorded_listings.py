@@ -10,17 +10,12 @@ from typing import Any
 
 import pytest
 
-from nbllm.adapters.listing_join import with_chute_facts
 from nbllm.adapters.listing_rows import Reading, read_pages
 from nbllm.providers.rows import bundled_rows
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 
 DAY = "2025-09-08"
 _ROW = re.compile(r"\| (\w+) \| (?:object|top-level)[^|]*\| (\d+) \| (\d+) \|")
-_ADDED = {
-    "chute_id", "tagline", "public", "invocation_count", "hot", "chutes_pricing", "supported_gpus", "gpu_count",
-    "min_vram_gb_per_gpu", "active_instances", "total_instances",
-}  # fmt: skip
 
 
 def recorded(shared: Path, name: str) -> Any:
@@ -159,20 +154,6 @@ def test_every_fact_names_its_source_and_day(shared: Path) -> None:
             for field, source in m.sources.items():
                 assert getattr(m, field) is not None, (id, m.id, field)
                 assert source == f"listing {DAY}" or (field, source) == ("type", "the id"), (id, m.id, field)
-
-
-def test_chutes_second_listing_is_merged_as_the_older_script_did(shared: Path) -> None:
-    """Rows without what was added, merged again, are the recorded file byte for byte."""
-    path = shared / "data/listings/models_chutes.json"
-    envelope = json.loads(path.read_text(encoding="utf-8"))
-    bare = [{k: v for k, v in row.items() if k not in _ADDED} for row in envelope["data"]]
-    assert bare != envelope["data"]
-
-    merged = with_chute_facts(bare, recorded(shared, "chutes_chutes")["items"])
-
-    again = json.dumps({**envelope, "data": sorted(merged, key=lambda row: row["id"])}, indent=2)
-    assert again.encode() == path.read_bytes()
-    assert sum("chute_id" in row for row in merged) == 25
 
 
 def test_chutes_second_listing_adds_nothing_wrong(shared: Path) -> None:
