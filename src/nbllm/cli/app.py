@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nbllm.cli import complete
 from nbllm.cli import config as config_commands
 from nbllm.cli import fetch as fetch_command
 from nbllm.cli import import_ as import_commands
@@ -22,7 +23,6 @@ app = typer.Typer(
     name="nbllm",
     help="Language models in notebooks: the same core on the command line.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
@@ -66,7 +66,10 @@ def _common(
 @app.command()
 def chat(
     text: Annotated[str, typer.Argument(help="The question; - reads it from standard input.")],
-    model: Annotated[str | None, typer.Option("-m", "--model", metavar="REF", help="provider/model")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option("-m", "--model", metavar="REF", help="provider/model", autocompletion=complete.model_refs),
+    ] = None,
     system: Annotated[str | None, typer.Option("-s", "--system", help="Instructions above the conversation.")] = None,
     temperature: Annotated[float | None, typer.Option("-t", "--temperature")] = None,
     max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Longest answer, in tokens.")] = None,

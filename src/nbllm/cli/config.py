@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nbllm.cli import complete
 from nbllm.cli.words import assignments, show
 from nbllm.errors import UsageError
 from nbllm.tables import Table, rows_of
@@ -15,7 +16,8 @@ _SETTING = ("name", "value", "source", "doc")
 
 def config(
     words: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME [VALUE]] | preset [NAME] | history | undo")
+        list[str] | None,
+        typer.Argument(metavar="[NAME [VALUE]] | preset [NAME] | history | undo", autocompletion=complete.settings),
     ] = None,
     param: Annotated[list[str] | None, typer.Option("-p", "--param", metavar="KEY=VALUE", help="With preset.")] = None,
 ) -> None:

@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from nbllm.cli import complete
 from nbllm.cli.words import INTERRUPTED, show, warn
 from nbllm.errors import UsageError
 
 _WIDE = 1000
-_Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...]")]
+_Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", autocompletion=complete.provider_ids)]
 
 
 def fetch(
@@ -22,11 +23,17 @@ def fetch(
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed last time.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Ask also when the list that is kept is young.")] = False,
     formats: Annotated[
-        str | None, typer.Option("--format", metavar="F,F", help="Write files: json, txt, toml, yaml.")
+        str | None,
+        typer.Option(
+            "--format", metavar="F,F", help="Write files: json, txt, toml, yaml.", autocompletion=complete.formats
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of the files.")] = None,
     layout: Annotated[
-        str | None, typer.Option("--layout", metavar="NAME", help="plain or dump-models; default: plain.")
+        str | None,
+        typer.Option(
+            "--layout", metavar="NAME", help="plain or dump-models; default: plain.", autocompletion=complete.layouts
+        ),
     ] = None,
     concurrency: Annotated[int, typer.Option("--concurrency", metavar="N", min=1, help="Asked at once.")] = 128,
     timeout: Annotated[float, typer.Option("--timeout", metavar="S", min=0.1, help="Seconds for each.")] = 30.0,

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nbllm.cli import complete
 from nbllm.cli.words import assignments, show
 from nbllm.errors import ExportError, UsageError
 
@@ -16,10 +17,11 @@ app = typer.Typer(
     help="Who can be asked, with which key, and whether they answer.", no_args_is_help=True, rich_markup_mode=None
 )
 
-_Id = Annotated[str, typer.Argument(metavar="ID")]
-_Ids = Annotated[list[str], typer.Argument(metavar="ID...")]
+_Id = Annotated[str, typer.Argument(metavar="ID", autocompletion=complete.provider_ids)]
+_NewId = Annotated[str, typer.Argument(metavar="ID")]
+_Ids = Annotated[list[str], typer.Argument(metavar="ID...", autocompletion=complete.provider_ids)]
 _BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL")]
-_Kind = Annotated[str | None, typer.Option("--kind", metavar="KIND")]
+_Kind = Annotated[str | None, typer.Option("--kind", metavar="KIND", autocompletion=complete.kinds)]
 _Name = Annotated[str | None, typer.Option("--name", metavar="NAME")]
 _Env = Annotated[list[str] | None, typer.Option("--env", metavar="VAR")]
 _Header = Annotated[list[str] | None, typer.Option("--header", metavar="K=V")]
@@ -57,7 +59,7 @@ def show_(id: _Id) -> None:
 
 @app.command()
 def add(
-    id: _Id, base_url: _BaseUrl = None, kind: _Kind = None, name: _Name = None, env: _Env = None,
+    id: _NewId, base_url: _BaseUrl = None, kind: _Kind = None, name: _Name = None, env: _Env = None,
     header: _Header = None, param: _Param = None, model: _Model = None, gguf: _Gguf = None,
     auth: _Auth = None, confirm_http: _Confirm = False,
 ) -> None:  # fmt: skip
@@ -123,7 +125,7 @@ def disable(ids: _Ids) -> None:
 
 @app.command("test")
 def check(
-    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]")] = None,
+    ids: Annotated[list[str] | None, typer.Argument(metavar="[ID...]", autocompletion=complete.provider_ids)] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="M", help="With a one-token chat.")] = None,
     every: Annotated[bool, typer.Option("--all", help="All that can be used now.")] = False,
 ) -> int:
@@ -173,7 +175,7 @@ def discover() -> None:
 
 
 @app.command()
-def use(ref: Annotated[str, typer.Argument(metavar="PROVIDER/MODEL")]) -> None:
+def use(ref: Annotated[str, typer.Argument(metavar="PROVIDER/MODEL", autocompletion=complete.model_refs)]) -> None:
     """Make a model the default."""
     show(f"the default model is {_workspace().use(ref).ref}")
 

@@ -8,15 +8,24 @@ from typing import Annotated
 
 import typer
 
+from nbllm.cli import complete
 from nbllm.cli.words import show, warn
 
 _WIDE = 1000
 
 
 def generate_configs(
-    tool: Annotated[str, typer.Option("--tool", metavar="T", help="aichat, codex, mods, llm, opencode, ...")],
+    tool: Annotated[
+        str,
+        typer.Option(
+            "--tool", metavar="T", help="aichat, codex, mods, llm, opencode, ...", autocompletion=complete.tools
+        ),
+    ],
     provider: Annotated[
-        list[str] | None, typer.Option("--provider", metavar="ID", help="Only these; repeat it, or ID,ID.")
+        list[str] | None,
+        typer.Option(
+            "--provider", metavar="ID", help="Only these; repeat it, or ID,ID.", autocompletion=complete.provider_ids
+        ),
     ] = None,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The folder above T.")] = Path(),
     as_json: Annotated[bool, typer.Option("--json", help="The table as JSON.")] = False,
