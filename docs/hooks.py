@@ -55,12 +55,21 @@ def on_post_page(output: str, *, page: Any, **_: Any) -> str:
 
 
 def table(which: str) -> str:
-    """The rows as a Markdown table: `local` or `hosted`; `count` is their number."""
+    """The rows of one group as a Markdown table; `count` is the number of all rows."""
     rows = tomllib.loads(ROWS.read_text(encoding="utf-8"))
     if which == "count":
         return str(len(rows))
-    lines = [_line(id, row) for id, row in sorted(rows.items()) if bool(row.get("local")) == (which == "local")]
+    lines = [_line(id, row) for id, row in sorted(rows.items()) if _group(row) == which]
     return "\n".join(["| id | kind | address, variables for the key | |", "| --- | --- | --- | --- |", *lines])
+
+
+def _group(row: Mapping[str, Any]) -> str:
+    """`local`, `hosted`, `own` (an address that each customer has), `unsupported` or `retired`."""
+    if row.get("status") in ("unsupported", "retired"):
+        return str(row["status"])
+    if row.get("local"):
+        return "local"
+    return "own" if row.get("base_url_template") else "hosted"
 
 
 def _line(id: str, row: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from nbllm.connection.history import LastChecks
 from nbllm.connection.result import ConnectionCheck
 from nbllm.credentials import Credentials, Secret
 from nbllm.errors import RegistryError
-from nbllm.providers.readiness import hindrance, lacking
+from nbllm.providers.readiness import hindrance, lacking, no_listing
 from nbllm.providers.registry import Registry
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import Paths
@@ -234,6 +234,8 @@ class Overview:
             return self._of_file(provider)
         if why := hindrance(provider):
             raise why
+        if why_not := no_listing(provider):
+            return CachedListing(with_added(provider, ()), None, None, stale=False, error=why_not)
         key = await asyncio.to_thread(self._credentials.find, provider, self._registry.key_variables(provider_id))
         endpoint = Endpoint(provider, key, self._http)
         return await self._listings.get(endpoint, refresh=refresh)

@@ -99,6 +99,14 @@ def test_a_row_that_cannot_be_asked_says_why_at_every_door(
             ask()
 
 
+def test_where_there_is_no_listing_the_models_are_those_added_by_hand(workspace: Workspace) -> None:
+    workspace.registry.edit("perplexity", models=["sonar"])
+    listing = workspace.models("perplexity", refresh=True)
+
+    assert [m.id for m in listing.models] == ["sonar"]
+    assert "no model listing" in repr(workspace.overview.model_table(listing))
+
+
 def test_a_key_is_not_kept_for_a_provider_without_an_address(workspace: Workspace) -> None:
     with pytest.raises(RegistryError, match="lacks AZURE_RESOURCE_NAME"):
         workspace.save_key("azure", Secret("abcdefghijkl1234"), store="session")

@@ -99,6 +99,12 @@ def test_a_quirk_says_how_it_is_known(registry, id):
         assert re.fullmatch(r"20\d\d-\d\d-\d\d", quirk.date)
 
 
+def test_every_quirk_is_explained(registry):
+    page = (Path(__file__).parents[3] / "docs/explanation/wire-formats.md").read_text(encoding="utf-8")
+
+    assert {name for row in registry.all() for name in row.quirks if f"| `{name}` |" not in page} == set()
+
+
 @pytest.mark.parametrize("id", UNSPOKEN)
 def test_what_is_not_spoken_here_says_what_it_would_take(registry, id):
     row = registry.get(id)
