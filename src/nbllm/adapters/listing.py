@@ -196,7 +196,8 @@ async def _second(endpoint: Endpoint, asking: Asking) -> tuple[list[Any], list[s
             if rows_at(page.payload, shape.join_path) is None:
                 raise no_listing(row, f"it has no {shape.join_path}")
     except NbllmError as exc:
-        return pages.payloads[:-1], [f"the second listing failed, so some facts are missing: {exc.message}"]
+        came = [page for page in pages.payloads if rows_at(page, shape.join_path) is not None]
+        return came, [f"the second listing failed, so some facts are missing: {exc.message}"]
     return pages.payloads, [pages.warning] if pages.warning else []
 
 

@@ -336,6 +336,15 @@ def test_a_second_listing_that_fails_leaves_the_first_as_it_is(failure: Any, say
     assert KEY not in warning
 
 
+def test_what_came_of_a_second_listing_that_breaks_off_is_kept() -> None:
+    first = chutes_page(0, {"name": "maker/a", "price": {"usd": 0.5}}, {"name": "other"})
+    with WireServer([*sends(ROWS, first), answer(b"no", status=403)]) as server:
+        got = ask(server, listing={**JOIN, "join_url": f"{server.origin}/chutes/"})
+
+    assert (got.models[0].input_price, got.joined) == (0.5, (first,))
+    assert len(got.warnings) == 1
+
+
 class Web:
     """Several origins at once, with what each was sent."""
 
@@ -402,6 +411,13 @@ def test_a_row_of_another_name_gets_no_key_to_chutes_second_address() -> None:
     row = chutes().model_copy(update={"id": "mine"})
 
     assert not second_row(row)[1]
+
+
+def test_a_row_whose_first_address_alone_was_moved_sends_no_key_to_the_second() -> None:
+    row = chutes().model_copy(update={"base_url": "https://proxy.example/v1"})
+
+    assert second_row(row)[1] is False
+    assert second_row(row)[0].auth == "none"
 
 
 def test_every_bundled_row_sends_its_key_within_one_domain() -> None:
