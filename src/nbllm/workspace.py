@@ -36,6 +36,7 @@ from nbllm.conversations import Conversation, Conversations
 from nbllm.credentials import Credentials, SavedKey, Secret, install_log_filter
 from nbllm.errors import NbllmError, SettingsError, debug_when
 from nbllm.exporters.base import Exported
+from nbllm.exporters.own_files import OwnFiles
 from nbllm.exporters.tool_configs import ToolConfigs
 from nbllm.local.servers import LocalServers, offered
 from nbllm.messages import Delta, Reply
@@ -115,7 +116,13 @@ class Workspace:
     @property
     def tool_configs(self) -> ToolConfigs:
         """The configuration files of other tools."""
-        return self._once("tool_configs", lambda: ToolConfigs(self.exported))
+        return self._once("tool_configs", lambda: ToolConfigs(self.exported, self._own_files()))
+
+    def _own_files(self) -> OwnFiles:
+        def usable() -> list[str]:
+            return [str(row["id"]) for row in self.overview.table().shown_rows()]
+
+        return OwnFiles(self.exported, usable, self.paths.backups, self.settings.environ)
 
     @property
     def overview(self) -> Overview:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from nbllm.errors import ExportError
-from nbllm.exporters.backup import Backup, Backups, restore_file
+from nbllm.exporters.backup import Backup, Backups, Restored
 from nbllm.exporters.textfile import TextFile
 
 
@@ -27,6 +27,11 @@ def kept(backups: Backups, path: Path, data: bytes = b"a: 1\r\n\xff", tool: str 
     backup = backups.keep(tool, [TextFile.read(path)])
     assert backup is not None
     return backup
+
+
+def put_back(backups: Backups, backup: Backup, path: Path) -> Restored:
+    (done,) = backups.restore(backup, [backup.read(backup.copies[0])], [path])
+    return done
 
 
 def test_a_backup_is_a_byte_copy_with_a_manifest_and_private(tmp_path: Path, backups: Backups) -> None:
@@ -123,11 +128,11 @@ def test_what_is_restored_has_its_bytes_and_mode_and_what_was_there_is_kept(tmp_
     backup = kept(backups, path, b"first\r\n")
     path.write_bytes(b"second")
     path.chmod(0o600)
-    done = restore_file(backups, backup.copies[0], backup.read(backup.copies[0]), path, "codex")
+    done = put_back(backups, backup, path)
     assert (path.read_bytes(), stat.S_IMODE(path.stat().st_mode)) == (b"first\r\n", 0o640)
     assert done.before is not None
     assert done.before.read(done.before.copies[0]) == b"second"
-    again = restore_file(backups, backup.copies[0], b"first\r\n", path, "codex")
+    again = put_back(backups, backup, path)
     assert (again.changed, again.before) == (False, None)
     assert len(backups.all()) == 2
 
@@ -138,10 +143,10 @@ def test_a_link_is_restored_through_and_a_missing_folder_made(tmp_path: Path, ba
     backup = kept(backups, link, b"old")
     assert backup.copies[0].path == link
     real.write_bytes(b"new")
-    restore_file(backups, backup.copies[0], b"old", link, "codex")
+    put_back(backups, backup, link)
     assert link.is_symlink()
     assert real.read_bytes() == b"old"
-    restore_file(backups, backup.copies[0], b"old", tmp_path / "gone" / "c", "codex")
+    put_back(backups, backup, tmp_path / "gone" / "c")
     assert (tmp_path / "gone" / "c").read_bytes() == b"old"
 
 

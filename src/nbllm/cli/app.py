@@ -12,6 +12,7 @@ import typer
 
 from nbllm.cli import complete
 from nbllm.cli import config as config_commands
+from nbllm.cli import configs as config_files
 from nbllm.cli import fetch as fetch_command
 from nbllm.cli import import_ as import_commands
 from nbllm.cli import models as model_commands
@@ -31,6 +32,9 @@ app.add_typer(import_commands.app, name="import")
 app.add_typer(model_commands.app, name="models")
 app.command("config")(config_commands.config)
 app.command("fetch")(fetch_command.fetch)
+app.command("update-configs")(config_files.update_configs)
+app.command("backup-configs")(config_files.backup_configs)
+app.command("restore-configs")(config_files.restore_configs)
 app.command("generate-configs")(generate_configs)
 
 

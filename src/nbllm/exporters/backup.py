@@ -80,6 +80,17 @@ class Backup:
         return data
 
 
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What became of one file."""
+
+    path: Path
+    changed: bool
+    """False when it was already as the backup has it."""
+    before: Backup | None
+    """The backup of what was overwritten, all files of one restoration together; None when nothing was."""
+
+
 _OTHER = "`nbllm restore-configs --list` shows the others"
 
 
@@ -180,6 +191,36 @@ class Backups:
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
             return None
 
+    def restore(self, backup: Backup, contents: Sequence[bytes], paths: Sequence[Path]) -> list[Restored]:
+        """Put the copies of a backup at `paths`, through links, with their modes.
+
+        What stands there is kept first, as one backup. A path that is already so is left alone.
+
+        Args:
+            backup: Whose copies.
+            contents: What `Backup.read` gave for each.
+            paths: Where each goes.
+
+        Raises:
+            ExportError: One cannot be written. It is as it was, and so are those behind it.
+        """
+        with contextlib.ExitStack() as held:
+            for real in sorted({os.path.realpath(p) for p in paths}):
+                held.enter_context(self.lock(Path(real)))
+            items = list(zip(backup.copies, contents, map(TextFile.read, paths), strict=True))
+            changed = [f for c, data, f in items if f.raw != data or _mode_of(f.path) != c.mode]
+            before = self.keep(backup.tool, changed)
+            for copy, data, file in items:
+                if file in changed:
+                    try:
+                        write_atomic(file.path, data, mode=copy.mode)
+                    except OSError as exc:
+                        raise unusable(file.path, exc, "write") from exc
+            return [
+                Restored(f.path, f in changed, before if f in changed and f.raw is not None else None)
+                for _, _, f in items
+            ]
+
     @contextlib.contextmanager
     def lock(self, path: Path) -> Iterator[None]:
         """Keep other processes of this user off the config at `path`, whichever link it is reached by.
@@ -199,36 +240,6 @@ class Backups:
             ) from exc
         except OSError as exc:
             raise unusable(self.folder, exc, "write") from exc
-
-
-def restore_file(backups: Backups, copy: Copy, data: bytes, path: Path, tool: str) -> Restored:
-    """Put the bytes of a copy at `path`, through links, with their mode; what stands there is backed up first.
-
-    Raises:
-        ExportError: It cannot be written; what stands there is as it was.
-    """
-    with backups.lock(path):
-        file = TextFile.read(path)
-        if file.raw == data and _mode_of(path) == copy.mode:
-            return Restored(path, changed=False, before=None)
-        before = backups.keep(tool, [file])
-        try:
-            write_atomic(path, data, mode=copy.mode)
-        except OSError as exc:
-            backups.discard(before)
-            raise unusable(path, exc, "write") from exc
-        return Restored(path, changed=True, before=before)
-
-
-@dataclass(frozen=True, slots=True)
-class Restored:
-    """What became of one file."""
-
-    path: Path
-    changed: bool
-    """False when it was already as the backup has it."""
-    before: Backup | None
-    """The backup of what was overwritten; None when nothing was."""
 
 
 def _copy_of(path: Path, raw: bytes) -> Copy:

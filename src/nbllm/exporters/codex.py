@@ -54,6 +54,7 @@ class Codex:
     tool = "codex"
     extension = ".toml"
     legacy = None
+    lists_models = False
 
     def refuses(self, provider: Exported) -> str | None:
         """Why codex cannot have it: most often, it is not known to serve the Responses API."""

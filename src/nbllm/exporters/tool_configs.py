@@ -8,6 +8,7 @@ from typing import Any
 
 from nbllm.exporters import exporter
 from nbllm.exporters.base import Exported, Exporter
+from nbllm.exporters.own_files import OwnFiles
 from nbllm.files import write_atomic
 from nbllm.foreign import one_line
 from nbllm.tables import Table
@@ -38,10 +39,12 @@ class ToolConfigs:
 
     Args:
         exported: Gives providers as tools shall have them, by their ids; all that are enabled for none.
+        own: The files that the tools already have.
     """
 
-    def __init__(self, exported: Callable[[Sequence[str]], Sequence[Exported]]) -> None:
+    def __init__(self, exported: Callable[[Sequence[str]], Sequence[Exported]], own: OwnFiles) -> None:
         self._exported = exported
+        self.own = own
 
     def generate(self, tool: str, provider_ids: Sequence[str] = (), *, out: Path | str = ".") -> GeneratedTable:
         """Write a file for each provider, `TOOL/models_ID.EXT`; one that is there is replaced as a whole.

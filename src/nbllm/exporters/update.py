@@ -37,6 +37,7 @@ class FileUpdate:
     """Entries, as the tool's users know them; also for the next two."""
     updated: tuple[str, ...]
     kept: tuple[str, ...]
+    removed: tuple[str, ...]
 
     @property
     def path(self) -> Path:
@@ -136,7 +137,7 @@ def _plan_file(exporter: Exporter, file: TextFile, providers: Sequence[Exported]
     new = file.bytes_of(merged.text)
     if new != file.raw:
         _check(exporter, TextFile(file.path, new), providers, strategy)
-    return FileUpdate(file, new, merged.added, merged.updated, merged.kept)
+    return FileUpdate(file, new, merged.added, merged.updated, merged.kept, merged.removed)
 
 
 def _check(exporter: Exporter, new: TextFile, providers: Sequence[Exported], strategy: Strategy) -> None:
