@@ -47,6 +47,19 @@ CASES = (
     Tab("a model to use", "%llm_providers use demo/e", ("demo/echo",)),
     Tab("a setting", "%llm_config max_r", ("max_rounds",)),
     Tab("a verb of settings", "%llm_config un", ("undo",)),
+    Tab("a verb of models", "%llm_models fav", ("favourite",)),
+    Tab("a model of a verb", "%llm_models info groq/llama-3.3", ("groq/llama-3.3-70b-versatile",)),
+    Tab("a second model of a verb", "%llm_models favourite demo/echo demo/g", ("demo/guide",)),
+    Tab("a model to search for", "%llm_models demo/ec", ("demo/echo",)),
+    Tab("an option of models", "%llm_models --ma", ("--max-price",)),
+    Tab("an option of a verb of models", "%llm_models add demo/x --in", ("--input-price",)),
+    Tab("a provider of models", "%llm_models --provider gro", ("groq",)),
+    Tab("a column", "%llm_models --sort inp", ("input_price",)),
+    Tab("a group", "%llm_models --group che", ("cheap",)),
+    Tab("a group to fill", "%llm_models group che", ("cheap",)),
+    Tab("an alias to change", "%llm_models alias qui", ("quick",)),
+    Tab("an alias of the store", "%%chat -m qui", ("quick",)),
+    Tab("an aim", "%llm_models recommend --for lat", ("latency",)),
     Tab("a preset to change", "%llm_config preset c", ("calm",)),
 )
 
@@ -78,6 +91,8 @@ def furnish(shell: Shell) -> None:
     shell.good("%llm_config preset calm -p temperature=0")
     nbllm.workspace().config.update("alias", lambda d: d.setdefault("aliases", {}).update(fast="demo/echo"))
     shell.good("%chat -m demo/echo -c study hi")
+    shell.good("%llm_models group cheap demo/echo")
+    shell.good("%llm_models alias quick demo/echo")
 
 
 def test_a_tab_offers_what_is_known(no_socket: list[str]) -> None:

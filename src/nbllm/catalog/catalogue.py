@@ -141,7 +141,7 @@ class Catalogue:
         if not wanted.local:
             return tuple(named)
         # No id is empty: where nothing on this machine is named, nothing is found.
-        return tuple(id for id in named or rows if rows[id].local or rows[id].gguf) or ("",)
+        return tuple(id for id in named or rows if _is_served_here(rows[id])) or ("",)
 
     def _note(self, wanted: Wanted, shown: Sequence[ModelInfo], known: int) -> str:
         if not known:
@@ -246,6 +246,10 @@ def _of_demo(row: ProviderConfig) -> CachedListing:
         for id, purpose in DEMO.items()
     )
     return CachedListing(tuple(models), 0.0, None, stale=False)
+
+
+def _is_served_here(row: ProviderConfig) -> bool:
+    return row.kind != "demo" and (row.local or row.gguf is not None)
 
 
 def _only(wanted: Wanted, marked: Marked) -> frozenset[str] | None:
