@@ -17,12 +17,14 @@ if TYPE_CHECKING:
     from nbllm.messages import Delta, Message, Reply, Usage
     from nbllm.notebook.extension import load_ipython_extension as load_ipython_extension
     from nbllm.notebook.extension import unload_ipython_extension as unload_ipython_extension
+    from nbllm.notebook.panels.providers import ProviderPanel
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
     "Delta",
     "Message",
+    "ProviderPanel",
     "Reply",
     "Usage",
     "__version__",
@@ -45,6 +47,7 @@ _HOMES = {
     "models": "nbllm.api",
     "providers": "nbllm.api",
     "workspace": "nbllm.api",
+    "ProviderPanel": "nbllm.notebook.panels.providers",
     "Delta": "nbllm.messages",
     "Message": "nbllm.messages",
     "Reply": "nbllm.messages",

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from nbllm.connection.result import Fix
 from nbllm.errors import (
     AuthenticationError,
     CredentialError,
@@ -15,6 +16,7 @@ from nbllm.errors import (
     ProviderError,
     RateLimitError,
     RedirectError,
+    RegistryError,
     UnreachableError,
 )
 from nbllm.foreign import one_line
@@ -38,6 +40,8 @@ class Failure:
     stage: str
     error: str
     hint: str | None
+    fix: Fix | None = None
+    retry_after_s: float | None = None
 
 
 def from_error(exc: NbllmError, provider: ProviderConfig, *, stage: str, with_key: bool = True) -> Failure:
@@ -51,15 +55,18 @@ def from_error(exc: NbllmError, provider: ProviderConfig, *, stage: str, with_ke
     """
     if isinstance(exc, UnreachableError):
         start = exc.phase == "connect" and not provider.gguf
-        return Failure(stage, exc.message, _start_hint(provider) if start else exc.hint or _LATER)
+        fix: Fix = "wait" if exc.phase == "timeout" else "url"
+        return Failure(stage, exc.message, _start_hint(provider) if start else exc.hint or _LATER, fix)
     if isinstance(exc, AuthenticationError):
         return _refused(exc, provider, with_key=with_key)
     if isinstance(exc, CredentialError):
-        return Failure("auth", exc.message, exc.hint or _give_key(provider))
+        return Failure("auth", exc.message, exc.hint or _give_key(provider), "key")
     if isinstance(exc, RateLimitError):
         wait = "later" if exc.retry_after_s is None else f"in {exc.retry_after_s:.0f} s"
-        return Failure(stage, exc.message, f"the limit is reached, not the key refused: try again {wait}")
-    return Failure(stage, exc.message, exc.hint or _LATER)
+        hint = f"the limit is reached, not the key refused: try again {wait}"
+        return Failure(stage, exc.message, hint, "wait", exc.retry_after_s)
+    fix_of: Fix | None = "url" if isinstance(exc, (RedirectError, RegistryError)) else None
+    return Failure(stage, exc.message, exc.hint or _LATER, fix_of)
 
 
 _LATER = "try again later"
@@ -79,8 +86,8 @@ def _start_hint(provider: ProviderConfig) -> str:
 
 def _refused(exc: AuthenticationError, provider: ProviderConfig, *, with_key: bool) -> Failure:
     if not with_key:
-        return Failure("auth", f"{provider.id} wants a key, and none was sent", _give_key(provider))
-    return Failure("auth", exc.message, exc.hint or _give_key(provider, another=True))
+        return Failure("auth", f"{provider.id} wants a key, and none was sent", _give_key(provider), "key")
+    return Failure("auth", exc.message, exc.hint or _give_key(provider, another=True), "key")
 
 
 def wrong_path(provider: ProviderConfig, exc: NbllmError, better: str | None) -> Failure:
@@ -90,14 +97,16 @@ def wrong_path(provider: ProviderConfig, exc: NbllmError, better: str | None) ->
             "models",
             f"{provider.id}: there is no model server at {one_line(provider.base_url)}, but there is at {better}",
             f"run `%llm_providers edit {provider.id} --base-url {better}`",
+            "url",
         )
     if isinstance(exc, ModelNotFoundError):
         return Failure(
             "models",
             f"{provider.id} has no model listing at {one_line(provider.base_url)} ({exc.status})",
             "check the path of the base URL; if the server has no listing, test a model with --model",
+            "url",
         )
-    return Failure("models", exc.message, exc.hint or "check the base URL: is a model server there?")
+    return Failure("models", exc.message, exc.hint or "check the base URL: is a model server there?", "url")
 
 
 def is_wrong_path(exc: NbllmError) -> bool:
@@ -112,7 +121,8 @@ def missing_model(failure: Failure, model: str, offered: Collection[str]) -> Fai
     close = difflib.get_close_matches(model, offered, n=3)
     if not close:
         return failure
-    return Failure(failure.stage, failure.error, "did you mean " + ", ".join(one_line(c, 80) for c in close) + "?")
+    hint = "did you mean " + ", ".join(one_line(c, 80) for c in close) + "?"
+    return Failure(failure.stage, failure.error, hint, "model")
 
 
 def not_in_listing(model: str, offered: Collection[str] | None) -> str:

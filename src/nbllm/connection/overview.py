@@ -7,6 +7,7 @@ Reads the registry, the credentials and the cache; talks to the network only in 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
@@ -15,10 +16,10 @@ from typing import Any
 
 from nbllm.adapters.base import Endpoint
 from nbllm.catalog.listings import CachedListing, Listings, with_added
-from nbllm.connection.check import Target, check, check_many
+from nbllm.connection.check import Target, check_many, stages
 from nbllm.connection.discover import Found, discover
 from nbllm.connection.history import LastChecks
-from nbllm.connection.result import ConnectionCheck
+from nbllm.connection.result import ConnectionCheck, StageResult, summarize
 from nbllm.credentials import Credentials, Secret
 from nbllm.errors import RegistryError
 from nbllm.providers.readiness import hindrance, lacking, no_listing
@@ -207,10 +208,24 @@ class Overview:
 
     async def check(self, provider_id: str, *, model: str | None = None) -> ConnectionCheck:
         """Test the connection to one provider and remember the result."""
+        found = [found async for found in self.stages(provider_id, model=model)]
+        assert isinstance(found[-1], ConnectionCheck)
+        return found[-1]
+
+    async def stages(
+        self, provider_id: str, *, model: str | None = None
+    ) -> AsyncIterator[StageResult | ConnectionCheck]:
+        """`check`, each stage as it finishes, and the whole at the end."""
         target = self._target(provider_id)
-        result = await check(target, model=model)
+        started = time.perf_counter()
+        found: list[StageResult] = []
+        async with contextlib.aclosing(stages(target, model=model)) as results:
+            async for stage in results:
+                found.append(stage)
+                yield stage
+        result = summarize(provider_id, model, tuple(found), (time.perf_counter() - started) * 1000)
         await asyncio.to_thread(self._checks.save, target.provider, result)
-        return result
+        yield result
 
     async def check_many(self, provider_ids: Sequence[str] | None = None) -> AsyncIterator[tuple[str, ConnectionCheck]]:
         """Test several providers (None: all that can be used now) at once; results as they come."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from nbllm.tables import Table
 
 STAGES = ("url", "dns", "connect", "tls", "auth", "models", "model", "done")
 """In the order in which they are tried. Those that do not apply are left out."""
+
+
+Fix = Literal["key", "url", "model", "wait"]
+"""What a person can do about a failure: give a key, correct the address, choose another model, try again later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,10 @@ class StageResult:
     """What to do next, when it failed."""
     model_count: int | None = None
     """After `models`: how many models the listing has."""
+    fix: Fix | None = None
+    """What to do next, for a program that offers it."""
+    retry_after_s: float | None = None
+    """Seconds after which the server wants to be asked again, where it said so."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -138,7 +138,10 @@ class Run:
             ms = None if stage == "models" else ms_since(started)  # it came with the answer of `auth`
             count = len(self._offered) if stage == "models" and self._offered is not None else None
             return StageResult(stage, True, ms, detail, model_count=count)
-        return StageResult(failure.stage, False, ms_since(started), failure.error, failure.hint)
+        return StageResult(
+            failure.stage, False, ms_since(started), failure.error, failure.hint,
+            fix=failure.fix, retry_after_s=failure.retry_after_s,
+        )  # fmt: skip
 
     async def _auth(self) -> str | None:
         """Ask for the listing: was it answered, or was the key refused? What else went wrong is for `models`."""

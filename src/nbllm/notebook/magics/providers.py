@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from nbllm.errors import CredentialError, ExportError, UsageError
+from nbllm.notebook.display import decide_live, is_terminal
 from nbllm.notebook.magics.arguments import Arguments, assignment, key_was_typed, pairs, refuse_keys, split
 from nbllm.notebook.progress import Progress
 from nbllm.notebook.session import running, workspace
@@ -29,17 +30,26 @@ class ProviderMagics(Magics):
     @no_var_expand
     @line_magic
     def llm_providers(self, line: str) -> Any:
-        """Providers: `%llm_providers [VERB ...]`; without a verb the table of those that can be used now.
+        """Providers: `%llm_providers [VERB ...]`; without a verb the panel, or the table where no panel can be.
 
         Verbs: list, show, add, edit, remove, enable, disable, test, models, use, key, forget, discover, export, import.
         """
         with running():
             words = split(line)
             if not words:
-                return workspace().providers()
+                return _panel_or_table()
             if words[0] not in VERBS:
                 raise _unknown_verb(words)
             return VERBS[words[0]].run(parser(words[0]).read(words[1:]))
+
+
+def _panel_or_table() -> Any:
+    """The panel where a front end listens, which a terminal, a headless run and captured output do not."""
+    if is_terminal() or not decide_live():
+        return workspace().providers()
+    from nbllm.notebook.panels.providers import ProviderPanel  # noqa: PLC0415  (the widgets: not before they are used)
+
+    return ProviderPanel(workspace())
 
 
 def _unknown_verb(words: Sequence[str]) -> UsageError:
