@@ -175,6 +175,12 @@ class ProviderDesk:
         models = [m.model_dump(exclude_none=True) for m in row.models if m.id != model]
         return self._changed(lambda: self._workspace.overview.edit(id_, {"models": [*models, {"id": model}]}))
 
+    async def _do_favourite(self, action: Message) -> Message:
+        """Mark a model as a favourite, or no longer."""
+        ref, wanted = str(action.get("ref")), bool(action.get("on"))
+        await _aside(lambda: self._workspace.marks.set_favourites([ref], removed=not wanted))
+        return await _aside(self._changed, lambda: [f"{ref}: {'a favourite' if wanted else 'no favourite any more'}"])
+
     async def _do_export(self, action: Message) -> Message:
         """Providers as a file's text, for the browser to offer. Never a key."""
         ids = _ids(action) or None

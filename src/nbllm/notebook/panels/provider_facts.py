@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from nbllm.catalog.metadata import enriched
 from nbllm.connection.discover import Found
 from nbllm.connection.result import STAGES, StageResult
 from nbllm.credentials.typed import holds_key
@@ -29,7 +31,7 @@ def stamp(workspace: Workspace) -> object:
     paths = workspace.paths
     folders = [_modified(paths.cache_dir / name) for name in ("checks", "listings")]
     keys = tuple(_key(workspace, row)["source"] for row in workspace.registry.all())
-    return (workspace.config.stamp(), *folders, keys, workspace.settings["model"])
+    return (workspace.config.stamp(), *folders, keys, workspace.settings["model"], workspace.marks.read())
 
 
 def _modified(folder: Any) -> float | None:
@@ -43,10 +45,12 @@ def state(workspace: Workspace) -> dict[str, Any]:
     """The list of providers and what stands around it."""
     overview, registry = workspace.overview, workspace.registry
     usable = set(overview.usable_ids())
+    loved = Counter(ref.partition("/")[0] for ref in workspace.marks.read().favourites)
     rows = []
     for row in overview.table(every=True).rows:
         config = registry.get(row["id"])
-        more = {"local": config.local, "own": registry.is_own(row["id"]), "usable": row["id"] in usable}
+        more = {"local": config.local, "own": registry.is_own(row["id"]), "usable": row["id"] in usable,
+                "favourites": loved[row["id"]]}  # fmt: skip
         rows.append({**row, **more, "note": config.note})
     return {
         "rows": rows,
@@ -98,14 +102,18 @@ def fields_of(workspace: Workspace, provider_id: str) -> dict[str, Any]:
 
 def models(workspace: Workspace, provider_id: str, known: Sequence[ModelInfo]) -> list[dict[str, Any]]:
     """A provider's models as the panel lists them."""
-    by_hand = {m.id for m in workspace.registry.get(provider_id).models}
+    row = workspace.registry.get(provider_id)
+    own = workspace.registry.is_own(provider_id)
+    loved = set(workspace.marks.read().favourites)
+    by_hand = {m.id for m in row.models} if own else set()
     return [
         {
             "ref": m.ref, "id": m.id, "name": m.name, "type": m.type, "context": m.context,
             "input_price": m.input_price, "output_price": m.output_price, "tools": m.tools,
             "reasoning": m.reasoning, "vision": _takes_images(m), "by_hand": m.id in by_hand,
+            "favourite": m.ref in loved,
         }
-        for m in known
+        for m in enriched(row, known, workspace.knowledge)
     ]  # fmt: skip
 
 
