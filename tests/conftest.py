@@ -36,6 +36,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "nbllm-home"
     monkeypatch.setenv("NBLLM_HOME", str(folder))
+    monkeypatch.setenv("NBLLM_MODELS_DEV_URL", "off")
     monkeypatch.setenv("HOME", str(tmp_path / "user-home"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JUPYTER_CONFIG_DIR", str(tmp_path / "jupyter-config"))

@@ -260,7 +260,12 @@ class Workspace:
             UsageError: Nobody is named.
         """
         fetcher = Fetcher(self.registry, self.credentials, self.http, self.listings)
+        if order.get("every"):  # whoever asks them all wants to know the state of things
+            order["beside"] = self._refresh_knowledge
         return begin(fetcher, FetchOrder(ids, **order), cache_dir=self.paths.cache_dir, on_tick=on_tick)
+
+    async def _refresh_knowledge(self) -> str | None:
+        return (await self.knowledge.refresh()).problem
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""

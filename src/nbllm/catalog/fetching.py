@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from nbllm import aio
 from nbllm.catalog.failures import Attempt, Failures
@@ -31,6 +32,8 @@ class FetchOrder:
     """Folder of `failed.json`. None: the cache."""
     writer: Writer | None = None
     """Writes what comes to files."""
+    beside: Callable[[], Coroutine[Any, Any, str | None]] | None = None
+    """What is done meanwhile, and gives a sentence for the user when it failed."""
 
 
 def begin(
@@ -60,7 +63,7 @@ def begin(
         needless=needless,
     )
     options = replace(options, force=force, whole=whole)
-    return Fetching(fetcher, selection, options, memory, writer=writer, on_tick=on_tick)
+    return Fetching(fetcher, selection, options, memory, writer=writer, on_tick=on_tick, beside=order.beside)
 
 
 class Fetching(Iterator[FetchResult]):
@@ -75,6 +78,7 @@ class Fetching(Iterator[FetchResult]):
         memory: Where failures are remembered.
         writer: Writes each answer to files.
         on_tick: Called about ten times a second while nothing comes.
+        beside: Done meanwhile.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Fetching(Iterator[FetchResult]):
         writer: Writer | None = None,
         on_tick: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.time,
+        beside: Callable[[], Coroutine[Any, Any, str | None]] | None = None,
     ) -> None:
         self.selection = selection
         self.memory = memory
@@ -99,9 +104,10 @@ class Fetching(Iterator[FetchResult]):
         self.unremembered: OSError | None = None
         """Why the memory of failures could not be written."""
         self.remarks: list[str] = []
-        """What was left out of the files, a sentence each."""
+        """What was left out of the files, and why what was done beside it failed, a sentence each."""
         self.unwritten: list[ExportError] = []
         """Files that could not be written."""
+        self._beside = beside
         self._writer = writer
         self._clock = clock
         self._attempts: list[Attempt] = []
@@ -132,6 +138,7 @@ class Fetching(Iterator[FetchResult]):
     def _iterate(
         self, fetcher: Fetcher, options: FetchOptions, on_tick: Callable[[], None] | None
     ) -> Generator[FetchResult]:
+        beside = None if self._beside is None else aio.submit(self._beside())
         try:
             for id, reason in self.selection.skipped.items():
                 result = FetchResult(id, "skipped", reason=reason)
@@ -142,7 +149,11 @@ class Fetching(Iterator[FetchResult]):
                 if result.provider not in self.silent:
                     self._write(result)
                     yield result
+            if beside is not None and (told := beside.result()):
+                self.remarks.append(told)
         finally:
+            if beside is not None:
+                beside.cancel()
             self._remember()
 
     def _note(self, result: FetchResult) -> None:

@@ -20,7 +20,7 @@ from typing import Literal
 from nbllm.adapters.bodies import error_from_response
 from nbllm.catalog import models_dev
 from nbllm.catalog.models_dev import Copy, Facts
-from nbllm.errors import NbllmError, ProviderError, StoreError
+from nbllm.errors import NbllmError, OfflineError, ProviderError, StoreError, UnreachableError
 from nbllm.files import write_atomic
 from nbllm.providers.rows import bundled_rows
 from nbllm.providers.spec import ProviderConfig
@@ -33,7 +33,10 @@ TTL_S = 86_400.0
 """A copy younger than this is not asked for again, unless forced."""
 CAP_BYTES = 25_000_000
 """Ten times what `api.json` is today; more is refused."""
-_TIMEOUT_S = 30.0
+OFF = "off"
+"""The address that says never to ask."""
+TIMEOUT_S = 30.0
+"""For all attempts together."""
 _POLICY = RetryPolicy(attempts=3, max_wait_s=10.0)
 
 _THEIR_IDS = {
@@ -51,14 +54,21 @@ _THEIR_IDS = {
 class Refreshed:
     """What became of asking models.dev."""
 
-    outcome: Literal["ok", "unchanged", "young", "failed"]
-    """`young`: it was asked less than 24 h ago, and is not asked again."""
+    outcome: Literal["ok", "unchanged", "young", "failed", "off"]
+    """`young`: it was asked less than 24 h ago, and is not asked again. `off`: the setting says so."""
     date: str
     """The day of the copy that counts now, YYYY-MM-DD."""
     age_s: float | None
     """Seconds since models.dev was asked; None: never, the copy is the package's."""
     error: NbllmError | None = None
     """Why it failed; what is known from before goes on counting."""
+
+    @property
+    def problem(self) -> str | None:
+        """What the user should know, in a sentence; None: nothing, or that this machine is offline."""
+        if self.error is None or isinstance(self.error, OfflineError):
+            return None
+        return f"{self.error.message}; what is known of models.dev is of {self.date}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +187,12 @@ class Knowledge:
     async def _refresh(self, force: bool) -> Refreshed:
         copy = await asyncio.to_thread(self._current)
         age = self.age_s
+        if self._http is None or self._url() == OFF:
+            return Refreshed("off", copy.date, age)
         if not force and age is not None and age < TTL_S and copy.head.get("url") == self._url():
             return Refreshed("young", copy.date, age)
         try:
-            answer = await self._ask(copy)
+            answer = await self._ask_in_time(self._http, copy)
             if answer.status == 304:
                 await asyncio.to_thread(self._write, copy.marked(date=self._today(), checked_at=self._clock()))
                 return Refreshed("unchanged", self.date, 0.0)
@@ -189,16 +201,24 @@ class Knowledge:
             return Refreshed("failed", copy.date, age, error)
         return Refreshed("ok", self.date, 0.0)
 
-    async def _ask(self, copy: Copy) -> Fetched:
-        url, http = self._url(), self._http
-        if http is None:
-            raise ProviderError("models.dev is not asked here", provider="models.dev", retryable=False)
+    async def _ask_in_time(self, http: Http, copy: Copy) -> Fetched:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._ask(http, copy)
+        except TimeoutError:
+            pass
+        raise UnreachableError(
+            f"models.dev did not answer within {TIMEOUT_S:g} s", phase="timeout", provider="models.dev"
+        )
+
+    async def _ask(self, http: Http, copy: Copy) -> Fetched:
+        url = self._url()
         row = ProviderConfig(id="models-dev", name="models.dev", base_url=origin_of(url), auth="none")
         headers = _conditions(copy, url)
 
         async def attempt(_: int) -> AsyncIterator[Fetched]:
             answer = await http.fetch(
-                "GET", url, provider=row, key=None, headers=headers, cap_bytes=CAP_BYTES, timeout_s=_TIMEOUT_S
+                "GET", url, provider=row, key=None, headers=headers, cap_bytes=CAP_BYTES, timeout_s=TIMEOUT_S
             )
             if answer.status != 304 and not 200 <= answer.status < 300:
                 raise error_from_response(

@@ -112,6 +112,8 @@ def _refresh(providers: Sequence[str]) -> None:
     for result in fetching.results:
         if result.outcome == "failed" or (result.outcome == "skipped" and result.provider in providers):
             warn(f"warning: {result.provider} could not be asked: {result.reason}")
+    for line in fetching.remarks:
+        warn(f"warning: {line}")
 
 
 @app.command()

@@ -76,9 +76,9 @@ def _whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def _address(value: str) -> str:
-    if re.fullmatch(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
+    if value == "off" or re.fullmatch(r"https://\S+|http://(127\.0\.0\.1|localhost|\[::1\])(:\d+)?(/\S*)?", value):
         return value
-    raise ValueError("takes an https:// address, or one of this machine")
+    raise ValueError("takes an https:// address, one of this machine, or off")
 
 
 SETTINGS: Mapping[str, Setting] = {
@@ -94,7 +94,13 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("max_rounds", _whole(1, 100), 8, (), "rounds of tool calls in one answer"),
         Setting("max_wait_s", _number(0, 3600), 60.0, (), "seconds of waiting for retries, in all"),
         Setting("listing_ttl_s", _number(0, 1e9), 86400.0, (), "seconds before a model list counts as old"),
-        Setting("models_dev_url", _address, "https://models.dev/api.json", (), "where models.dev's list of models is"),
+        Setting(
+            "models_dev_url",
+            _address,
+            "https://models.dev/api.json",
+            ("NBLLM_MODELS_DEV_URL",),
+            "where models.dev's list of models is; off: it is never asked",
+        ),
     )
 }
 

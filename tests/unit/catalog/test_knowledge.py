@@ -12,11 +12,11 @@ import pytest
 from nbllm import aio
 from nbllm.catalog.knowledge import TTL_S, Knowledge, Refreshed, their_id
 from nbllm.catalog.models_dev import FILE, bundled_copy
-from nbllm.errors import OfflineError, ProviderError, StoreError
+from nbllm.errors import OfflineError, ProviderError, SettingsError, StoreError, UnreachableError
 from nbllm.providers.spec import ProviderConfig
 from nbllm.transport.http import Http
 from nbllm.workspace import Workspace
-from wire_server import WireServer, answer
+from wire_server import Stall, WireServer, answer
 
 OPENAI = ProviderConfig(id="openai", base_url="https://api.openai.com/v1")
 DAY_0 = 1_795_000_000.0  # 2026-11-18
@@ -228,6 +228,60 @@ def test_the_setting_leads_to_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
     assert server.requests[0].startswith(b"GET /mirror.json ")
     assert b"authorization" not in server.bytes_seen.lower()
     assert context(workspace.knowledge, "m") == 7
+
+
+def everybody(workspace: Workspace) -> list[str]:
+    """`fetch --all` of a workspace that has nobody to ask but the demo: what is said about it."""
+    for row in [r for r in workspace.registry.all() if r.kind != "demo"]:
+        workspace.registry.set_enabled([row.id], False)
+    fetching = workspace.fetch(every=True)
+    assert [r.provider for r in fetching if r.outcome == "ok"] == ["demo"]
+    assert fetching.ok
+    return fetching.remarks
+
+
+def test_who_asks_all_providers_asks_models_dev_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with WireServer(answer(body(m={"limit": {"context": 7}}), kind="application/json")) as server:
+        monkeypatch.setenv("NBLLM_MODELS_DEV_URL", f"{server.origin}/api.json")
+        workspace = Workspace()
+        assert everybody(workspace) == []
+        assert list(workspace.fetch(["demo"]))
+
+    assert len(server.requests) == 1
+    assert context(workspace.knowledge, "m") == 7
+
+
+def test_when_that_fails_the_reason_is_told_and_the_day_of_what_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    with WireServer(answer(b"<html>", kind="text/html")) as server:
+        monkeypatch.setenv("NBLLM_MODELS_DEV_URL", f"{server.origin}/api.json")
+        (told,) = everybody(Workspace())
+
+    assert "not its list of models" in told
+    assert told.endswith(f"what is known of models.dev is of {bundled_copy().date}")
+
+
+def test_one_may_never_want_to_ask_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBLLM_MODELS_DEV_URL", "off")
+
+    assert refresh(Workspace().knowledge, force=True).outcome == "off"
+    assert everybody(Workspace()) == []
+
+
+@pytest.mark.parametrize(
+    "value", ["http://models.dev/api.json", "http://127.0.0.1.evil.example/", "ftp://x", "models.dev"]
+)
+def test_an_address_that_others_could_change_on_the_way_is_refused(value: str) -> None:
+    with pytest.raises(SettingsError, match="takes an https:// address"):
+        Workspace().settings.set("models_dev_url", value, keep=False)
+
+
+def test_a_server_that_says_nothing_is_given_up(tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbllm.catalog.knowledge.TIMEOUT_S", 0.2)
+    with WireServer([Stall()]) as server:
+        failed = refresh(knowing(server, tmp_path, clock))
+
+    assert failed.outcome == "failed"
+    assert isinstance(failed.error, UnreachableError)
 
 
 # ---------------------------------------------------------------- whose models

@@ -118,7 +118,8 @@ def _refresh(providers: Sequence[str]) -> list[str]:
         for result in fetching:
             if result.outcome != "skipped":
                 progress.step(f"{result.provider}: {result.outcome}")
-    return [f"{r.provider} could not be asked: {r.reason}" for r in fetching.results if _is_told(r, providers)]
+    failed = [f"{r.provider} could not be asked: {r.reason}" for r in fetching.results if _is_told(r, providers)]
+    return [*failed, *fetching.remarks]
 
 
 def _is_told(result: Any, providers: Sequence[str]) -> bool:
