@@ -264,11 +264,11 @@ class Overview:
     def check_table(self, checks: Sequence[tuple[str, ConnectionCheck]]) -> Table:
         """Several tests, one a row."""
         rows = [
-            {"provider": i, "ok": c.ok, "stage": c.stage, "ms": round(c.latency_ms), "models": c.model_count,
+            {"provider": i, "status": self._registry.get(i).status, "ok": c.ok, "stage": c.stage, "ms": round(c.latency_ms), "models": c.model_count,
              "error": c.error, "hint": c.hint}
             for i, c in checks
         ]  # fmt: skip
-        return Table(rows, columns=("provider", "ok", "stage", "ms", "models", "error", "hint"))
+        return Table(rows, columns=("provider", "status", "ok", "stage", "ms", "models", "error", "hint"))
 
     def model_table(self, listing: CachedListing) -> Table:
         """A listing, one model a row."""
@@ -310,6 +310,8 @@ def _for_people(row: Row) -> dict[str, Any]:
 def _key_text(row: Row) -> str:
     """Where the key comes from; where there is none, the variable that would bring it."""
     if row["key"] == "none":
+        if not row["base_url"]:
+            return ""  # it would have nowhere to go
         return f"needs {row['env'][0]}" if row["env"] else "none"
     if row["key"] == "not-needed":
         return "not needed"

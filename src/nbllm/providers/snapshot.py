@@ -195,6 +195,8 @@ def granted_variables(row: ProviderConfig, layers: tuple[Layer, ...]) -> tuple[s
     if row.auth == "none" or not row.base_url:
         return ()
     own = (f"{env_id(row.id)}_API_KEY",)
+    if all(_is_given(layer) for layer in layers):  # nothing moved it
+        return tuple(dict.fromkeys((*row.env, *own)))
     origin = origin_of(row.base_url)
     granted: list[str] = []
     if _address_from_environment(layers, origin):
