@@ -35,6 +35,8 @@ TIMEOUT_S = 20.0
 """Seconds for each page, unless somebody says otherwise."""
 RETRIES = RetryPolicy(attempts=3, max_wait_s=15.0)
 """A listing is not worth a minute: with 170 providers the slowest decides how long everybody waits."""
+_DEPTH = 64
+"""Levels of lists and objects; listings seen have at most eight."""
 _LARGE = 100_000
 """Bytes from which a listing is read beside the event loop, so that the others are not held up."""
 
@@ -265,11 +267,26 @@ async def _decoded(fetched: Fetched, provider: ProviderConfig) -> _Page:
 def _parsed(body: bytes, provider: ProviderConfig) -> Any:
     start = body[:1000].lstrip()
     try:
-        return json.loads(body)
+        payload = json.loads(body)
     except UnicodeDecodeError:
         why = "it is not UTF-8"
     except RecursionError:
         why = "it is nested too deeply"
     except ValueError:
         why = "it is empty" if not start else "it is a web page" if start[:1] == b"<" else "it is not JSON"
+    else:
+        if not _is_deep(payload):
+            return payload
+        why = "it is nested too deeply"
     raise no_listing(provider, why)
+
+
+def _is_deep(payload: Any) -> bool:
+    """Whether it is nested beyond what a listing needs; writing it again might exceed Python's recursion limit."""
+    level: list[Any] = [payload] if isinstance(payload, dict | list) else []
+    for _ in range(_DEPTH):
+        inner = (v for outer in level for v in (outer.values() if isinstance(outer, dict) else outer))
+        level = [v for v in inner if isinstance(v, dict | list)]
+        if not level:
+            return False
+    return True

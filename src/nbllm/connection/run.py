@@ -191,7 +191,7 @@ class Run:
         """Whether the listing also comes without the key, so that it says nothing about it."""
         if self._row.models_need_key is not None:
             return not self._row.models_need_key
-        paths = {"openai": "/models", "url": "/models", "gemini": "/models", "anthropic": "/v1/models"}
+        paths = {"openai": "/models", "url": "", "gemini": "/models", "anthropic": "/v1/models"}
         if self._row.kind not in paths or self._row.auth == "none":
             return False
         url = self._row.models_url or self._endpoint.base_url + paths[self._row.kind]

@@ -140,8 +140,9 @@ def test_something_else_is_no_listing(case: NoListing) -> None:
         (b'{"data": [{"id": "a"}', "it is not JSON"),
         (b"[" * 100_000, "it is nested too deeply"),
         (b'{"data":' * 50_000, "it is nested too deeply"),
+        (b'{"data":[{"id":"a","x":' + b"[" * 90 + b"]" * 90 + b"}]}", "it is nested too deeply"),
     ],
-    ids=["empty", "blank", "HTML", "not UTF-8", "cut", "deep lists", "deep objects"],
+    ids=["empty", "blank", "HTML", "not UTF-8", "cut", "deep lists", "deep objects", "deep, but whole"],
 )
 def test_a_body_that_is_no_json_says_what_it_is(body: bytes, says: str) -> None:
     error = listed("openai", Answer([body], kind="application/json"))
