@@ -41,6 +41,10 @@ CASES = (
     Tab("a verb", "%llm_providers te", ("test",)),
     Tab("every verb", "%llm_providers ", tuple(VERBS)),
     Tab("a provider of a verb", "%llm_providers key gr", ("groq",)),
+    Tab(
+        "providers of a family", "%llm_providers test xiaomi-token", ("xiaomi-token-plan-ams", "xiaomi-token-plan-sgp")
+    ),
+    Tab("a provider with a digit first", "%llm_providers show 3", ("302ai",)),
     Tab("a second provider", "%llm_providers remove groq mi", ("mine",)),
     Tab("an option of a verb", "%llm_providers add x --ba", ("--base-url",)),
     Tab("a store", "%llm_providers key groq --store v", ("vault",)),

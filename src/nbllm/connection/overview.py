@@ -264,8 +264,8 @@ class Overview:
     def check_table(self, checks: Sequence[tuple[str, ConnectionCheck]]) -> Table:
         """Several tests, one a row."""
         rows = [
-            {"provider": i, "status": self._registry.get(i).status, "ok": c.ok, "stage": c.stage, "ms": round(c.latency_ms), "models": c.model_count,
-             "error": c.error, "hint": c.hint}
+            {"provider": i, "status": self._registry.get(i).status, "ok": c.ok, "stage": c.stage,
+             "ms": round(c.latency_ms), "models": c.model_count, "error": c.error, "hint": c.hint}
             for i, c in checks
         ]  # fmt: skip
         return Table(rows, columns=("provider", "status", "ok", "stage", "ms", "models", "error", "hint"))

@@ -9,6 +9,7 @@ import pytest
 
 from nbllm.errors import RegistryError, SettingsError, UnknownProviderError
 from nbllm.providers.registry import Registry
+from nbllm.providers.rows import bundled_row
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -335,3 +336,18 @@ def test_a_model_on_this_machine_has_time_for_its_first_token(registry):
     assert registry.get("hasty").timeout.first_token_s == 5
     assert registry.get("far").timeout.first_token_s == 60
     assert "timeout" not in registry.export(["mine"])
+
+
+def test_a_question_makes_the_row_that_it_asks_and_no_other(bench):
+    bench.environ |= {"GROQ_API_KEY": "x", "DEEPSEEK_BASE_URL": "https://proxy.example.org/v1"}
+    bundled_row.cache_clear()
+    registry = bench.registry()
+
+    assert registry.resolve("groq/some-model").provider == "groq"
+    assert registry.key_variables("groq") == ("GROQ_API_KEY",)
+    assert registry.get("deepseek").base_url == "https://proxy.example.org/v1"
+    assert "lambda" in registry.ids()
+    assert bundled_row.cache_info().currsize == 1
+    bench.environ["XAI_BASE_URL"] = "https://proxy.example.org/v1"
+    registry.all()
+    assert bundled_row.cache_info().currsize == len(registry.ids()) - 2
