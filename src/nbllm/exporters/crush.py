@@ -67,7 +67,7 @@ class Crush:
                 hint="name another file with --file, and `source` it from crushrc",
             )
         lines = text.removesuffix("\n").split("\n")
-        there = {line.provider for line in map(_read, lines) if line and line.ref == line.provider}
+        there = set(map(_ref, lines))
         updated = []
         if strategy != "add":
             for id in [k for k in taken if k in there]:
@@ -108,10 +108,6 @@ class _Line:
     comment: str
     """What follows behind the words."""
 
-    @property
-    def provider(self) -> str:
-        return self.ref.partition("/")[0]
-
     def value(self, flag: str) -> str | None:
         """As it is written, quotes and all."""
         return self.words[self.values[flag]] if flag in self.values else None
@@ -119,6 +115,17 @@ class _Line:
     def keys(self) -> dict[str, str | None]:
         """How the key goes along."""
         return {k: self.value(k) for k in _KEYS if k in self.values}
+
+
+def _ref(line: str) -> str:
+    """What a line adds, whether or not it can be changed; "" for lines that add nothing."""
+    if not line.startswith(("provider add ", "model add ")):
+        return ""
+    word = _WORD.match(line, line.index(" add ") + len(" add "))
+    try:
+        return shlex.split(word[0])[0] if word else ""
+    except ValueError:
+        return ""
 
 
 def _read(line: str) -> _Line | None:
@@ -156,9 +163,14 @@ def _refreshed(lines: Sequence[str], id: str, commands: Mapping[str, str], *, sh
     last, seen = 0, set()
     known = len(commands) > 1  # without a catalogue there is nothing to shorten to
     for line in lines:
-        found = _read(line)
-        if found is None or found.provider != id:
+        ref, found = _ref(line), _read(line)
+        if ref.partition("/")[0] != id:
             done.append(line)
+            continue
+        if found is None:
+            seen.add(ref)
+            done.append(line)
+            last = len(done)
             continue
         command = commands.get(found.ref)
         if command is None and shorten and known and found.ref != id:
@@ -198,7 +210,7 @@ def _commands(provider: Exported) -> dict[str, str]:
     """What each line adds, and the line."""
     row = provider.config
     type = "openai" if row.id == "openai" else _TYPES[row.kind]
-    words = ["--name", _quoted(row.title), "--type", type, "--base-url", _quoted(with_version(provider))]
+    words = ["--name", _quoted(row.title), "--type", type, "--base-url", _quoted(_address(provider))]
     header = key_header(provider)
     if provider.key_env and header:
         value = header[1].replace("{key}", f"${provider.key_env}")
@@ -211,6 +223,11 @@ def _commands(provider: Exported) -> dict[str, str]:
         ref = f"{row.id}/{model.id}"
         lines[ref] = " ".join(["model", "add", _quoted(ref), *_facts(model)])
     return lines
+
+
+def _address(provider: Exported) -> str:
+    """crush adds the version path itself to what speaks Anthropic's format."""
+    return provider.config.base_url if provider.config.kind == "anthropic" else with_version(provider)
 
 
 def _quoted(text: str) -> str:
