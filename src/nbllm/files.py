@@ -110,10 +110,19 @@ def sweep_temporaries(folder: Path) -> int:
     removed = 0
     for path in list(folder.glob(_TEMP_PREFIX + "*")):
         with contextlib.suppress(OSError):
-            if time.time() - path.stat().st_mtime > _STALE_AFTER_S:
+            if is_stale_temporary(path):
                 path.unlink()
                 removed += 1
     return removed
+
+
+def is_stale_temporary(path: Path) -> bool:
+    """Whether `path` is a temporary file of ours that no writer has touched for an hour.
+
+    Raises:
+        OSError: It is gone, or cannot be looked at.
+    """
+    return path.name.startswith(_TEMP_PREFIX) and time.time() - path.stat().st_mtime > _STALE_AFTER_S
 
 
 def is_private(path: Path) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nbllm.cli import complete
+from nbllm.cli import complete, upkeep
 from nbllm.cli import config as config_commands
 from nbllm.cli import configs as config_files
 from nbllm.cli import fetch as fetch_command
@@ -31,6 +31,8 @@ app.add_typer(provider_commands.app, name="providers")
 app.add_typer(import_commands.app, name="import")
 app.add_typer(model_commands.app, name="models")
 app.command("config")(config_commands.config)
+app.command("stats")(upkeep.stats)
+app.command("clean")(upkeep.clean)
 app.command("fetch")(fetch_command.fetch)
 app.command("update-configs")(config_files.update_configs)
 app.command("backup-configs")(config_files.backup_configs)

@@ -7,18 +7,21 @@ import os
 import platform
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
 from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from nbllm import __version__
+from nbllm.catalog.failures import Failures
 from nbllm.credentials.keyring_store import keyring_store
 from nbllm.credentials.redaction import redact
 from nbllm.errors import NbllmError, SettingsError
 from nbllm.foreign import one_line
 from nbllm.settings import SETTINGS
+from nbllm.tables import ago
 from nbllm.workspace import Workspace, current
 
 Level = Literal["ok", "warning", "error"]
@@ -26,6 +29,7 @@ Level = Literal["ok", "warning", "error"]
 _PACKAGES = ("ipython", "ipykernel", "jupyterlab", "ipywidgets", "anywidget", "httpx2", "openai", "pydantic",
              "sqlalchemy", "keyring", "cryptography", "xllamacpp")  # fmt: skip
 _LOW_DISK_BYTES = 200_000_000
+_OLD_FACTS_DAYS = 180
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ def examine(workspace: Workspace | None = None) -> list[Finding]:
     """Look at everything; a look that fails is itself a finding."""
     workspace = workspace or current()
     looks: tuple[Callable[[Workspace], Iterator[Finding]], ...] = (
-        _versions, _paths, _settings, _store, _keys, _network, _providers,
+        _versions, _paths, _settings, _store, _keys, _network, _providers, _catalogue, _knowledge,
     )  # fmt: skip
     findings: list[Finding] = []
     for look in looks:
@@ -170,3 +174,44 @@ def _providers(workspace: Workspace) -> Iterator[Finding]:
     yield Finding("ok", "providers", f"{len(shown)} can be used: {', '.join(shown)}{servers}")
     for problem in workspace.registry.problems():
         yield Finding("warning", "providers", problem, "correct that row, or remove it")
+
+
+def _catalogue(workspace: Workspace) -> Iterator[Finding]:
+    lists = [(p.id, kept) for p in workspace.registry.all() if (kept := workspace.listings.kept(p)) is not None]
+    old = [id for id, kept in lists if kept.stale]
+    if not lists:
+        yield Finding("ok", "listings", "no model list was fetched yet", "`nbllm fetch --all` asks for them")
+    elif old:
+        says = f"{_lists(lists)}, {len(old)} past their time: {_named(old)}"
+        yield Finding("warning", "listings", says, f"`nbllm fetch {' '.join(old) if len(old) < 4 else '--all'}`")
+    else:
+        oldest = max((kept.age_s for _, kept in lists if kept.age_s is not None), default=None)
+        yield Finding("ok", "listings", f"{_lists(lists)}, the oldest is {ago(oldest)}")
+    failures = Failures(workspace.paths.cache_dir)
+    entries = failures.read()
+    if failed := failures.failed_ids():
+        reasons = [f"{id} ({entries[id].get('kind') or 'reason unknown'})" for id in failed]
+        advice = "`nbllm fetch --failed` asks those again, and says why"
+        yield Finding("warning", "fetch", f"failed when last asked: {_named(reasons)}", advice)
+
+
+def _lists(lists: Sized) -> str:
+    return "1 model list" if len(lists) == 1 else f"{len(lists)} model lists"
+
+
+def _named(words: list[str]) -> str:
+    return ", ".join(words[:8]) + (f" and {len(words) - 8} more" if len(words) > 8 else "")
+
+
+def _knowledge(workspace: Workspace) -> Iterator[Finding]:
+    day, asked = workspace.knowledge.date, workspace.knowledge.age_s
+    if not day:
+        yield Finding("error", "models.dev", "its copy cannot be read", "install nbllm again")
+        return
+    where = "comes with nbllm" if asked is None else "fetched"
+    age_days = (datetime.now(UTC).date() - date.fromisoformat(day)).days
+    if age_days > _OLD_FACTS_DAYS:
+        says = f"prices and limits of {day}, {age_days} days old ({where})"
+        yield Finding("warning", "models.dev", says, "`nbllm models --refresh` asks for newer ones")
+    else:
+        yield Finding("ok", "models.dev", f"prices and limits of {day} ({where})")
