@@ -28,7 +28,11 @@ from nbllm.providers.spec import ModelInfo, env_id
 
 _TYPES = {"openai": "openai-compatible", "ollama": "openai-compatible", "anthropic": "claude", "gemini": "gemini"}
 """Kind to client type. aichat 0.30 has no client for Ollama's own format; Ollama answers OpenAI's below /v1."""
-_CLIENTS = Container("clients", "sequence", ("type", "name"))
+_MODEL_FIELDS = frozenset(
+    ("name", "type", "max_input_tokens", "max_output_tokens", "require_max_tokens", "input_price", "output_price",
+     "supports_vision", "supports_function_calling")
+)  # fmt: skip
+_CLIENTS = Container("clients", "sequence", ("type", "name"), fields=_MODEL_FIELDS)
 _HEAD = ("# Written by nbllm. No key stands here: aichat reads each from the variable named in upper case",)
 
 

@@ -21,6 +21,9 @@ Strategy = Literal["add", "update", "replace"]
 
 STRATEGIES: tuple[Strategy, ...] = ("add", "update", "replace")
 
+PLACEHOLDER = "not-needed"
+"""Stands for a key where none is needed, in tools that would send the key of OpenAI when no key is named."""
+
 
 @dataclass(frozen=True, slots=True)
 class Exported:

@@ -25,7 +25,20 @@ from nbllm.exporters.shared import (
 from nbllm.providers.spec import ModelInfo
 
 _PROVIDERS = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "ollama": "ollama"}
-_MODELS = Container("models", "sequence", ("name",), ("model",))
+_FIELDS = frozenset(
+    (
+        "name",
+        "provider",
+        "model",
+        "apiBase",
+        "apiKey",
+        "roles",
+        "defaultCompletionOptions",
+        "contextLength",
+        "maxTokens",
+    )
+)
+_MODELS = Container("models", "sequence", ("name",), ("model",), fields=_FIELDS)
 _HEAD = (
     "# Written by nbllm. No key stands here, only the names of secrets, which Continue looks up in ~/.continue/.env.",
     "name: nbllm",

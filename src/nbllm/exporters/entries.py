@@ -8,10 +8,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from nbllm.errors import ExportError
-from nbllm.exporters.base import Merged, Strategy
+from nbllm.exporters.base import PLACEHOLDER, Merged, Strategy
 from nbllm.exporters.yaml_document import Node
 from nbllm.exporters.yaml_edit import Editor
 from nbllm.exporters.yaml_words import as_plain
+
+_KEYS = frozenset({"api_key", "apiKey", "api-key"})
+_REFERENCES = ("os.environ/", "${{", PLACEHOLDER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,21 @@ class Container:
     model_at: tuple[str, ...] = ()
     """Where each entry is a model: the way to its id. Ours are called `provider/ID`, so an entry of another name for
     the same thing is the user's."""
+
+    fields: frozenset[str] = frozenset()
+    """What nbllm may write into what it also removes, an entry or (aichat, mods) a model. With anything else in it,
+    somebody has made it their own."""
+
+    def is_untouched(self, node: Node) -> bool:
+        """Whether nothing stands in it that nbllm would not write: no field of the user's, and no key."""
+        if node.kind != "mapping":
+            return node.is_null
+        return all(
+            key.text in self.fields
+            and (key.text not in _KEYS or value.text.startswith(_REFERENCES))
+            and (value.kind != "mapping" or self.is_untouched(value))
+            for key, value in node.pairs
+        )
 
     def is_ours(self, node: Node) -> bool:
         """Whether an entry that was found by its name is one that nbllm wrote."""
@@ -109,16 +127,15 @@ def merge_entries(
             strategy != "add"
             and node.real.kind == "mapping"
             and container.is_ours(node.real)
-            and _Refresh(editor, entry, strategy).run(node.real)
+            and _Refresh(editor, entry, strategy, container).run(node.real)
         ):
             done.updated.append(entry.label)
         else:
             done.kept.append(entry.label)
     if place is not None and gone:
-        for node in place.items:
-            label = node.word(container.told_by[0])
-            if label in gone and container.is_ours(node) and _is_plain(node, entries) and editor.remove(place, node):
-                done.removed.append(str(label))
+        label = container.told_by[0]
+        old = [n for n in place.items if n.word(label) in gone and container.is_ours(n) and container.is_untouched(n)]
+        done.removed += [str(n.word(label)) for n in editor.remove(place, old)]
     _add(editor, container, place, new)
     return done.merged(editor.result())
 
@@ -130,12 +147,6 @@ def _find(place: Node | None, entry: Entry, container: Container) -> Node | None
         return place.own(entry.label)
     wanted = [(name, entry.fields[name]) for name in container.told_by]
     return next((n for n in place.items if all(n.real.word(k) == v for k, v in wanted)), None)
-
-
-def _is_plain(node: Node, entries: Sequence[Entry]) -> bool:
-    """Whether nothing stands in it that we would not write."""
-    known = {name for e in entries for name in e.fields}
-    return all(k.text in known for k, _ in node.pairs)
 
 
 def _add(editor: Editor, container: Container, place: Node | None, new: Sequence[Entry]) -> None:
@@ -158,8 +169,8 @@ def _add(editor: Editor, container: Container, place: Node | None, new: Sequence
 class _Refresh:
     """The fields of one entry that is there, brought up to date."""
 
-    def __init__(self, editor: Editor, entry: Entry, strategy: Strategy) -> None:
-        self._editor, self._entry, self._strategy = editor, entry, strategy
+    def __init__(self, editor: Editor, entry: Entry, strategy: Strategy, container: Container) -> None:
+        self._editor, self._entry, self._strategy, self._container = editor, entry, strategy, container
         self._changed = False
 
     def run(self, node: Node) -> bool:
@@ -219,18 +230,12 @@ class _Refresh:
             if name in there and there[name].real.kind == "mapping":
                 self._fields(there[name].real, model)
         if self._strategy == "replace":
-            known = {name for model in by_name.values() for name in model} | {"name"}
-            self._remove(found, [v for n, v in there.items() if n not in by_name], known)
+            # Those with fields or comments of the user's stay.
+            old = [v for n, v in there.items() if n not in by_name and self._container.is_untouched(v)]
+            self._changed |= bool(self._editor.remove(found, old))
         if new:
             self._editor.put(found, new) if found.kind == "mapping" else self._editor.append(found, list(new.values()))
             self._changed = True
-
-    def _remove(self, models: Node, unwanted: Sequence[Node], known: Collection[str]) -> None:
-        """Models that are no longer offered; those with fields or comments of the user's stay."""
-        for child in unwanted:
-            ours = child.is_null or all(k.text in known for k, _ in child.pairs)
-            if child.kind in ("mapping", "scalar") and ours and self._editor.remove(models, child):
-                self._changed = True
 
 
 def _same(node: Node, value: Any) -> bool:

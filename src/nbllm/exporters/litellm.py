@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from nbllm.exporters.base import Exported, Merged, Places, Strategy
+from nbllm.exporters.base import PLACEHOLDER, Exported, Merged, Places, Strategy
 from nbllm.exporters.entries import Container, Entry
 from nbllm.exporters.shared import (
-    PLACEHOLDER,
     first_of_each,
     headers_step,
     is_embedding,
@@ -28,7 +27,13 @@ from nbllm.providers.spec import ModelInfo
 _PREFIXES = {"openai": "openai", "anthropic": "anthropic", "gemini": "gemini", "ollama": "ollama_chat"}
 """Kind to the word before the first slash by which litellm knows the wire format."""
 _GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
-_MODELS = Container("model_list", "sequence", ("model_name",), ("litellm_params", "model"))
+_FIELDS = frozenset(
+    ("model_name", "litellm_params", "model", "api_base", "api_key", "model_info", "mode", "max_input_tokens",
+     "max_output_tokens", "input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost",
+     "cache_creation_input_token_cost", "supports_vision", "supports_function_calling", "supports_reasoning",
+     "supports_response_schema")
+)  # fmt: skip
+_MODELS = Container("model_list", "sequence", ("model_name",), ("litellm_params", "model"), _FIELDS)
 _HEAD = ("# Written by nbllm. No key stands here, only the variables that hold them.",)
 
 

@@ -25,7 +25,10 @@ from nbllm.exporters.shared import (
 )
 from nbllm.providers.spec import ModelInfo
 
-_MODELS = Container(None, "sequence", ("model_id",), ("model_name",))
+_FIELDS = frozenset(
+    ("model_id", "model_name", "api_base", "api_key_name", "vision", "supports_tools", "supports_schema")
+)
+_MODELS = Container(None, "sequence", ("model_id",), ("model_name",), fields=_FIELDS)
 _PLUGINS = {"anthropic": "llm-anthropic", "google": "llm-gemini"}
 """Provider to the package that has llm speak to it."""
 _HEAD = ("# Written by nbllm. No key stands here: `llm keys set NAME` asks for it, the names are under api_key_name.",)

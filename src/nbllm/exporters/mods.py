@@ -10,10 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from nbllm.exporters.base import Exported, Merged, Places, Strategy
+from nbllm.exporters.base import PLACEHOLDER, Exported, Merged, Places, Strategy
 from nbllm.exporters.entries import Container, Entry, merge_entries
 from nbllm.exporters.shared import (
-    PLACEHOLDER,
     first_of_each,
     headers_step,
     keyless,
@@ -29,7 +28,7 @@ _NATIVE = {"anthropic": "anthropic", "gemini": "google", "ollama": "ollama"}
 _TAKEN = frozenset({"anthropic", "azure", "azure-ad", "cohere", "copilot", "google", "ollama"})
 """Names under which mods speaks something else than OpenAI's format."""
 _GOOGLE = "https://generativelanguage.googleapis.com/v1beta"
-_APIS = Container("apis", "mapping")
+_APIS = Container("apis", "mapping", fields=frozenset({"aliases", "max-input-chars"}))
 _CHARS_PER_TOKEN = 3
 """Four characters are about a token; a quarter stays free for the answer, as in the file that mods itself writes."""
 

@@ -18,9 +18,6 @@ _EMBEDDING = ("embedding", "embeddings")
 _LONGEST_ID = 300
 _USUAL_HEADERS = frozenset({"anthropic-version"})
 
-PLACEHOLDER = "not-needed"
-"""Stands for a key where none is needed, in tools that would send the key of OpenAI when no key is named."""
-
 
 def refusal(provider: Exported, tool: str, kinds: Collection[str]) -> str | None:
     """Why a tool that speaks `kinds` cannot have a provider; None: it can."""

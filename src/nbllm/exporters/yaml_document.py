@@ -6,8 +6,8 @@ ruamel.yaml reads; nothing is ever dumped, so that what is not ours cannot chang
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -127,17 +127,31 @@ def read_document(text: str) -> Document:
     """
     from ruamel.yaml import YAML  # noqa: PLC0415  (20 ms, and only a merge needs it)
     from ruamel.yaml.error import YAMLError  # noqa: PLC0415
-    from ruamel.yaml.tokens import BlockEntryToken  # noqa: PLC0415
 
     try:
+        dashes, ends = _scan(YAML(typ="safe", pure=True).scan(text))
         events = list(YAML(typ="safe", pure=True).parse(text))
-        dashes = [t.start_mark.index for t in YAML(typ="safe", pure=True).scan(text) if isinstance(t, BlockEntryToken)]
     except (YAMLError, ValueError, RecursionError, AttributeError, AssertionError, IndexError, TypeError) as exc:
         # ruamel lets other errors through for some malformed texts (NotImplementedError, AttributeError).
         raise ExportError(f"it is not YAML: {_reason(exc)}", hint="correct the file, then try again") from exc
     document = Document(text, None, dashes)
-    document.root = _Builder(document).build(events)
+    document.root = _Builder(document, ends).build(events)
     return document
+
+
+def _scan(tokens: Iterable[Any]) -> tuple[list[int], list[int]]:
+    """Where the dashes of lists stand, and where each token ends."""
+    dashes, ends, depth = [], [], 0
+    for token in tokens:
+        name, start, end = type(token).__name__, token.start_mark.index, token.end_mark.index
+        depth += name.endswith("StartToken") - name.endswith("EndToken")
+        if depth > _DEEPEST:  # before the parser, whose time grows with the square of it
+            raise ExportError(f"it is nested deeper than {_DEEPEST} levels")
+        if name == "BlockEntryToken":
+            dashes.append(start)
+        if end > start:
+            ends.append(end)
+    return dashes, ends
 
 
 def _reason(exc: Exception) -> str:
@@ -149,8 +163,9 @@ def _reason(exc: Exception) -> str:
 class _Builder:
     """Events to nodes."""
 
-    def __init__(self, document: Document) -> None:
+    def __init__(self, document: Document, ends: Sequence[int]) -> None:
         self._document = document
+        self._ends = ends
         self._anchors: dict[str, Node] = {}
         self._open: list[Node] = []
         self._keys: list[Node | None] = []
@@ -168,7 +183,10 @@ class _Builder:
     def _take(self, name: str, event: Any) -> None:
         start = event.start_mark.index
         if name == "ScalarEvent":
-            node = Node("scalar", start, event.end_mark.index, text=event.value, style=_style(event))
+            end = event.end_mark.index
+            if not event.value and not event.style:  # ruamel says of nothing that it stands where the next thing is
+                end = self._ends[bisect_right(self._ends, end) - 1] if self._ends else 0
+            node = Node("scalar", min(start, end), end, text=event.value, style=_style(event))
             node.plain = as_plain(event.value) if node.style or is_text(event.value) else ("plain", event.value)
             self._put(node, event.anchor)
         elif name == "AliasEvent":
@@ -179,8 +197,6 @@ class _Builder:
             self._put(node, event.anchor)
             self._open.append(node)
             self._keys.append(None)
-            if len(self._open) > _DEEPEST:
-                raise ExportError(f"it is nested deeper than {_DEEPEST} levels")
         elif name in ("MappingEndEvent", "SequenceEndEvent"):
             node = self._open.pop()
             self._keys.pop()

@@ -139,20 +139,28 @@ class Editor:
         self._replace(old.start, old.end, written if old.end > old.start else f" {written}")
         parent.plain[position][1] = as_plain(value)
 
-    def remove(self, parent: Node, child: Node) -> bool:
-        """Take an item of a sequence, or the pair of a mapping that has this value, out; False: it has to stay.
+    def remove(self, parent: Node, unwanted: Sequence[Node]) -> list[Node]:
+        """Take items of a sequence, or the pairs of a mapping that have these values, out; those that could go.
 
         What has a comment in it stays, since a comment is the user's, and what shares a line with something else.
         """
-        self._refuse_shared(child)
         children = [v for _, v in parent.pairs] if parent.kind == "mapping" else parent.items
-        position = children.index(child)
-        region = self._flow_region(parent, position) if parent.flow else self._block_region(parent, position)
-        if region is None or self._has_comment(*region, child):
-            return False
-        self._replace(*region, "")
-        self._gone.append((parent.plain, position))
-        return True
+        positions = [i for i, child in enumerate(children) if child in unwanted]
+        if not positions:
+            return []
+        self._refuse_shared(parent)
+        if parent.flow:
+            regions = _flow_regions(parent, positions)
+            if any(self._has_comment(*region, parent) for region in regions):
+                return []
+        else:
+            found = {i: self._block_region(parent, i) for i in positions}
+            gone = {i: r for i, r in found.items() if r is not None and not self._has_comment(*r, children[i])}
+            positions, regions = list(gone), list(gone.values())
+        for region in regions:
+            self._replace(*region, "")
+        self._gone += [(parent.plain, i) for i in positions]
+        return [children[i] for i in positions]
 
     def _block_region(self, parent: Node, position: int) -> tuple[int, int] | None:
         text, lines = self._document.text, self._document
@@ -163,21 +171,13 @@ class Editor:
         start = lines.line_start(begin)
         return None if text[start:begin].strip() else (start, self._line_behind(last))
 
-    def _flow_region(self, parent: Node, position: int) -> tuple[int, int] | None:
-        starts = [k.start for k, _ in parent.pairs] or [i.start for i in parent.items]
-        ends = [v.end for _, v in parent.pairs] or [i.end for i in parent.items]
-        if position + 1 < len(starts):
-            return starts[position], starts[position + 1]
-        return (ends[position - 1], ends[position]) if position and self._edits_end(ends[position - 1]) else None
-
-    def _edits_end(self, index: int) -> bool:
-        """Whether no removal ends behind `index`: two of them would take one comma twice."""
-        return all(e.end <= index for e in self._edits)
-
-    def _has_comment(self, start: int, end: int, child: Node) -> bool:
+    def _has_comment(self, start: int, end: int, node: Node) -> bool:
+        """Whether a `#` stands in this part of the text, but in no value below `node`."""
         rest = self._document.text[start:end]
-        for leaf in child.leaves():
-            rest = rest[: leaf.start - start] + "x" * (leaf.end - leaf.start) + rest[leaf.end - start :]
+        for leaf in node.leaves():
+            begin, stop = max(leaf.start, start) - start, min(leaf.end, end) - start
+            if begin < stop:
+                rest = rest[:begin] + "x" * (stop - begin) + rest[stop:]
         return "#" in rest
 
     # ------------------------------------------------------------ places
@@ -251,7 +251,8 @@ class Editor:
     def _insert_flow(self, node: Node, text: str) -> None:
         last = node.pairs[-1][1] if node.pairs else node.items[-1] if node.items else None
         index = node.end - 1 if last is None else last.end
-        self._edits.append(_Edit(index, index, text if last is None else f", {text}", 0, len(self._edits)))
+        left = max(len(node.pairs), len(node.items)) - sum(plain is node.plain for plain, _ in self._gone)
+        self._edits.append(_Edit(index, index, f", {text}" if left else text, 0, len(self._edits)))
 
     def _replace(self, start: int, end: int, text: str) -> None:
         self._edits.append(_Edit(start, end, text, 0, len(self._edits)))
@@ -265,3 +266,14 @@ class Editor:
 
     def _line(self, node: Node) -> int:
         return self._document.line_number(node.start)
+
+
+def _flow_regions(parent: Node, positions: Sequence[int]) -> list[tuple[int, int]]:
+    """What to take out of `[a, b, c]` so that the commas are right."""
+    starts = [k.start for k, _ in parent.pairs] or [i.start for i in parent.items]
+    ends = [v.end for _, v in parent.pairs] or [i.end for i in parent.items]
+    first_kept = next((i for i in range(len(starts)) if i not in positions), None)
+    if first_kept is None:
+        return [(starts[0], ends[-1])]
+    before = [(starts[0], starts[first_kept])] if first_kept else []
+    return before + [(ends[i - 1], ends[i]) for i in positions if i > first_kept]
