@@ -75,7 +75,10 @@ class Adapter(Protocol):
         ...
 
     async def list_models(self, endpoint: Endpoint) -> list[ModelInfo]:
-        """The provider's own listing, all pages.
+        """The provider's own listing, all pages, each id once.
+
+        An adapter may also have `ask_listing(endpoint, asking)`, as the bundled ones do; then the pages, the count
+        and the warnings are kept too, and an unchanged listing need not be sent again. See `nbllm.adapters.listing`.
 
         Raises:
             ProviderError: It could not be had, or is not a listing.

@@ -36,7 +36,7 @@ TIMEOUT_S = 20.0
 RETRIES = RetryPolicy(attempts=3, max_wait_s=15.0)
 """A listing is not worth a minute: with 170 providers the slowest decides how long everybody waits."""
 _DEPTH = 64
-"""Levels of lists and objects; listings seen have at most eight."""
+"""Levels of lists and objects; listings seen have at most six."""
 _LARGE = 100_000
 """Bytes from which a listing is read beside the event loop, so that the others are not held up."""
 

@@ -251,10 +251,11 @@ class ModelInfo:
     id: str
     name: str | None = None
     type: str | None = None
-    """`chat`, `embedding`, `image`, ... as the provider says."""
+    """`chat`, `embedding`, `image`, ... (`nbllm.adapters.listing_types`), or a word of the provider's own."""
     context: int | None = None
     """Tokens of prompt and answer together."""
     max_input: int | None = None
+    """Tokens of prompt alone, where the provider counts them apart."""
     max_output: int | None = None
     input_price: float | None = None
     """USD per million tokens, as all prices."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections import Counter
@@ -10,9 +11,13 @@ from typing import Any
 
 import pytest
 
+from nbllm.adapters.base import Endpoint
+from nbllm.adapters.listing import Listed, ask_listing
 from nbllm.adapters.listing_rows import Reading, read_pages
-from nbllm.providers.rows import bundled_rows
+from nbllm.providers.rows import BUNDLED, CONFIG, Layer, bundled_rows, merge
 from nbllm.providers.spec import ModelInfo, ProviderConfig
+from nbllm.transport.http import Http
+from wire_server import WireServer, answer
 
 DAY = "2025-09-08"
 _ROW = re.compile(r"\| (\w+) \| (?:object|top-level)[^|]*\| (\d+) \| (\d+) \|")
@@ -161,6 +166,40 @@ def test_chutes_second_listing_adds_nothing_wrong(shared: Path) -> None:
     joined = {m.id: m for m in reading(shared, "chutes", joined=[recorded(shared, "chutes_chutes")]).models}
 
     assert {i: facts(m) for i, m in joined.items()} == {i: facts(m) for i, m in alone.items()}
+
+
+def test_each_recorded_listing_comes_over_the_wire_as_it_was_recorded(shared: Path) -> None:
+    """The bundled rows, moved to a server on this machine; Chutes' second listing follows them there."""
+    expected = counts(shared)
+    for id, (rows, lines) in expected.items():
+        body = (shared / f"data/listings/models_{id}.json").read_bytes()
+        second = (shared / "data/listings/chutes_chutes.json").read_bytes()
+        plans = [answer(body, kind="application/json"), answer(second, kind="application/json")]
+        with WireServer(plans) as server:
+            moved = Layer(CONFIG, {"base_url": server.url, "auth": "none"})
+            got = over_the_wire(merge(id, [Layer(BUNDLED, bundled_rows()[id]), moved]).config)
+
+        assert (got.row_count, len(got.ids)) == (rows, lines), id
+        assert got.pages == (json.loads(body),), id
+        assert len(server.requests) == (3 if id == "chutes" else 1), id
+        # The recording is one page of many, so the second page asked for is the first again.
+        assert [w[:40] for w in got.warnings] == (
+            ["the listing says that there is more, but"] if id == "chutes" else []
+        )
+        assert len(got.joined) == (2 if id == "chutes" else 0)
+
+
+def over_the_wire(row: ProviderConfig) -> Listed:
+    """What a provider answers."""
+
+    async def go() -> Listed:
+        http = Http()
+        try:
+            return await ask_listing(Endpoint(row, None, http))
+        finally:
+            await http.aclose()
+
+    return asyncio.run(go())
 
 
 def test_recorded_answers_of_geminis_own_format_are_read(shared: Path) -> None:
