@@ -51,10 +51,9 @@ def ids() -> list[str]:
 def test_a_tools_own_file_is_updated_backed_up_and_put_back(codex: Path) -> None:
     old = codex.read_bytes()
     done = nbllm("update-configs", "--tool", "codex", "--provider", "acme")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, "next: codex -c model_provider=acme -m MODEL\n")
     assert "+[model_providers.acme]" in done.stdout
     assert f"{codex}: changed (1 added)" in done.stdout
-    assert "next: codex -c model_provider=acme -m MODEL" in done.stdout
     assert codex.read_bytes().startswith(old)
     assert "\x1b" not in done.stdout
     (id,) = ids()
@@ -220,7 +219,7 @@ def test_both_files_of_aider_come_back_together(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert '"acme/acme/big:1"' in facts.read_text()
     assert "hosted_vllm/acme/big:1" in settings.read_text()
-    assert "next: HOSTED_VLLM_API_KEY=\"$ACME_API_KEY\" aider --model 'acme/acme/big:1'" in done.stdout
+    assert "next: HOSTED_VLLM_API_KEY=\"$ACME_API_KEY\" aider --model 'acme/acme/big:1'" in done.stderr
     assert nbllm("restore-configs", "--tool", "aider").returncode == 0
     assert (facts.read_text(), settings.read_text()) == ("{}\n", "- name: mine\n")
     assert len(ids()) == 2

@@ -48,7 +48,7 @@ def update_configs(
     if report.legacy:
         warn(f"note: {report.legacy}")
     for step in report.next_steps if done.changed else ():
-        show(f"next: {step}")
+        warn(f"next: {step}")
     return 1 if provider and report.left_out else 0
 
 
@@ -93,7 +93,8 @@ def restore_configs(
             raise UsageError("restore-configs: --list goes with --tool alone")
         show(_configs().listed(tool).to_text(None if sys.stdout.isatty() else 1000))
         return
-    for done in _configs().restore(tool, id=id, file=file):
+    restored = _configs().restore(tool, id=id, file=file)
+    for done in restored:
         show(f"{done.path}: {'restored' if done.changed else 'is as the backup has it'}")
-        if done.before:
-            show(f"what was there: {done.before.id}")
+    for before in {done.before.id for done in restored if done.before}:
+        show(f"what was there: {before}")

@@ -26,7 +26,7 @@ _REFERENCE = re.compile(
     r"""(?x)
       \$\{\{ [^}]* \}\} | \$\{? \w+ \}? | \{env:\w+\} | \{file:[^}]*\} | os\.environ/\w+ | !\w+ | [*&]\w+
     | (?-i:[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+)
-    | true | false | null | ~ | -?\d{1,7} | [\[{|>]
+    | true | false | null | ~ | -?\d{1,7} | \d*\.\d+(?:e-?\d+)? | [\[{|>]
     """
 )
 _WORD = re.compile(r"[A-Za-z0-9_+/=.~-]{16,}")
