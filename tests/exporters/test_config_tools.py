@@ -21,7 +21,7 @@ from nbllm.exporters.codex import RESPONSES, Codex
 from nbllm.exporters.crush import Crush
 from nbllm.exporters.jsonc import parse
 from nbllm.exporters.opencode import Opencode
-from nbllm.providers.spec import ModelInfo
+from nbllm.providers.spec import ModelInfo, ProviderConfig
 
 GOLDEN = Path(__file__).parent / "golden"
 WHOLE = {
@@ -85,6 +85,15 @@ def test_who_cannot_be_had_is_told_why(tool: str, id: str, said: str) -> None:
     provider = next(p for p in catalogue() if p.config.id == id)
     assert said in (exporter(tool).refuses(provider) or "")
     assert id not in exporter(tool).render([provider])
+
+
+def test_what_a_row_still_lacks_is_named() -> None:
+    gap = row("azure", ModelInfo("azure", "m"), base_url="", base_url_template="https://${MY_NAME}.example.com/v1")
+    headers = {"Editor-Version": "<client>/<version>"}
+    copilot = ProviderConfig(id="copilot", base_url="https://api.copilot.example", env=("K",), headers=headers)
+    header = Exported(copilot, (ModelInfo("copilot", "m"),), "K")
+    for provider, name in ((gap, "MY_NAME"), (header, "header Editor-Version")):
+        assert f"it lacks {name}" in str(exporter("crush").refuses(provider))
 
 
 def test_retired_and_unsupported_providers_go_nowhere() -> None:

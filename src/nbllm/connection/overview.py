@@ -336,7 +336,7 @@ def _note(silent: Sequence[ProviderConfig], lacking: int) -> str | None:
         parts.append(f"On this machine, when they run: {names}. `%llm_providers discover` looks for them.")
     if lacking:
         parts.append(
-            f"{lacking} more are known and lack a key: `%llm_providers list --all` names them, "
+            f"{lacking} more are known and lack a key or an address: `%llm_providers list --all` names them, "
             "`%llm_providers key ID` takes a key."
         )
     return "\n".join(parts) or None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from nbllm.exporters.base import Exported
 from nbllm.foreign import visible
+from nbllm.providers.readiness import lacking
 from nbllm.providers.spec import AUTH_SCHEMES, ModelInfo
 
 _OTHER_THAN_CHAT = {
@@ -24,6 +25,8 @@ def no_way(provider: Exported) -> str | None:
         return "it is retired"
     if row.kind in ("url", "demo"):
         return "it lists models and answers nobody" if row.kind == "url" else "it is nbllm's own demonstration"
+    if missing := lacking(row):
+        return f"it lacks {', '.join(missing)}; `%llm_providers show {row.id}` says how to give it"
     if not row.base_url or any(c in row.base_url for c in "${}<>"):
         return f"its address is not complete: `base_url` of {row.id} has to be set first"
     if row.needs_key and provider.key_env is None:
