@@ -44,6 +44,8 @@ class ModelTable(Table):
         viewer: Callable[[ModelTable], Any] | None = None,
     ) -> None:
         self.total = len(rows) if total is None else total
+        self.remarks = note
+        """What stands below, without the count."""
         lines = (_count(len(rows), self.total) if rows else None, note)
         super().__init__(rows, note="\n".join(filter(None, lines)) or None)
         self.viewer = viewer
@@ -51,7 +53,14 @@ class ModelTable(Table):
     def noted(self, lines: Sequence[str]) -> ModelTable:
         """The same with more sentences below."""
         self.note = "\n".join(filter(None, (self.note, *lines))) or None
+        self.remarks = "\n".join(filter(None, (self.remarks, *lines))) or None
         return self
+
+    def first(self, count: int) -> ModelTable:
+        """The first rows, as a table that tells how many there are."""
+        if len(self.rows) <= count:
+            return self
+        return ModelTable(self.rows[:count], total=self.total, note=self.remarks, viewer=self.viewer)
 
     def as_json(self) -> list[dict[str, Any]]:
         """The rows with the fixed columns, for programs. Unknown is None."""

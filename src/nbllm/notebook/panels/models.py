@@ -1,7 +1,7 @@
 """`ModelTable.view()`: the table as a widget that sorts and filters in the browser.
 
 All rows go there once, as one trait that never changes; sorting, filtering and scrolling ask the kernel nothing.
-Where no widget can be shown (a saved notebook, nbconvert), the same output holds the table as static HTML.
+Where no widget can be shown (a saved notebook, nbconvert), the same output holds the first rows as static HTML.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anywidget
 import traitlets
 
+from nbllm.catalog.wanted import LIMIT
 from nbllm.foreign import one_line
 
 if TYPE_CHECKING:
@@ -43,17 +44,18 @@ class ModelView(anywidget.AnyWidget):
         super().__init__(
             columns=[{"name": name, "title": title, "kind": kind} for name, title, kind in COLUMNS],
             rows=[_row(row) for row in table],
-            note=table.note or "",
+            note=table.remarks or "",
         )
 
     def __repr__(self) -> str:
-        return self._table.to_text()
+        return self._table.first(LIMIT).to_text()
 
     def _repr_mimebundle_(self, **kwargs: Any) -> Any:
         # One output with both: a front end that knows the widget shows it, every other one the static table.
         bundle = super()._repr_mimebundle_(**kwargs)
         data, metadata = bundle if isinstance(bundle, tuple) else (bundle, {})
-        shown = {**(data or {}), "text/plain": self._table.to_text(), "text/html": self._table._repr_html_()}
+        table = self._table.first(LIMIT)  # all of them would be megabytes in the notebook
+        shown = {**(data or {}), "text/plain": table.to_text(), "text/html": table._repr_html_()}
         return shown, metadata
 
 

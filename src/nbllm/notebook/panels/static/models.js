@@ -4,6 +4,7 @@
 const UNKNOWN = "—";
 const FLAGS = { vision: "vision", tools: "tools", reasoning: "reasoning", structured_output: "json" };
 const SPARE = 10; // rows drawn above and below those in sight
+const WIDEST = 44; // characters of a column
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -43,7 +44,11 @@ function render({ model, el }) {
   const box = element("div", { class: "nbllm-models-box", tabindex: 0, role: "region", "aria-label": "models" });
   const count = element("p", { class: "nbllm-models-count", role: "status", "aria-live": "polite" });
   const head = element("tr"), body = element("tbody");
-  box.append(element("table", {}, element("thead", {}, head), body));
+  // Widths are those of the widest value of all rows, so that columns stay where they are while one scrolls.
+  const widths = columns.map(({ name, kind, title }, i) => rows.reduce(
+    (most, row) => Math.max(most, shown(row[i], kind, name).length), title.length + 2));
+  const sized = widths.map(width => element("col", { style: `width:calc(${Math.min(width, WIDEST)}ch + 18px)` }));
+  box.append(element("table", {}, element("colgroup", {}, ...sized), element("thead", {}, head), body));
 
   const boxes = [["usable", "usable now"], ...Object.entries(FLAGS)].map(([name, title]) => {
     const tick = element("input", { type: "checkbox" });
