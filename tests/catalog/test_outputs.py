@@ -18,7 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from nbllm.catalog.outputs import FIELDS, FORMATS, Writer, rows_of_listing
+from nbllm.catalog.outputs import FORMATS, Writer, rows_of_listing
+from nbllm.catalog.wanted import COLUMNS
 from nbllm.errors import ExportError, NbllmError, ProviderError, UsageError
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 
@@ -55,14 +56,14 @@ def test_the_four_files_say_the_same(tmp_path: Path) -> None:
     assert [p.name for p in done.paths] == [f"models_peer.{f}" for f in FORMATS]
     texts = {p.suffix[1:]: p.read_text(encoding="utf-8") for p in done.paths}
     rows = json.loads(texts["json"])
-    assert [list(row) for row in rows] == [list(FIELDS)] * 2
+    assert [list(row) for row in rows] == [list(COLUMNS)] * 2
     assert yaml(texts["yaml"]) == rows
     assert tomllib.loads(texts["toml"])["models"] == [{k: v for k, v in r.items() if v is not None} for r in rows]
     assert texts["txt"] == f"{FULL.id}\n{BARE.id}\n"
     assert rows[0] == {
         "ref": "peer/org/m-1:free", "provider": "peer", "id": "org/m-1:free", "name": "no", "type": "chat",
         "context": 8192, "max_input": None, "max_output": None, "input_price": 0.00001, "output_price": 1.25,
-        "cached_input_price": None, "cache_write_price": None, "input_modalities": ["text", "image"],
+        "cached_input_price": None, "input_modalities": ["text", "image"],
         "output_modalities": None, "tools": True, "reasoning": None, "structured_output": False,
         "created": "2026-01-02", "status": None, "favourite": False, "groups": [],
         "sources": {"context": "models.dev 2026-07-02", "name": "listing 2026-11-21"},

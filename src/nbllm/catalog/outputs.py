@@ -17,7 +17,11 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from nbllm.adapters.listing import Listed
-from nbllm.catalog import dump_models
+from nbllm.catalog import dump_models, metadata
+from nbllm.catalog.knowledge import Knowledge
+from nbllm.catalog.marks import Marked
+from nbllm.catalog.table import row_of
+from nbllm.catalog.wanted import COLUMNS
 from nbllm.credentials.redaction import redact
 from nbllm.errors import CredentialError, ExportError, NbllmError, OfflineError, UsageError
 from nbllm.files import write_atomic
@@ -26,15 +30,8 @@ from nbllm.providers.spec import ModelInfo, ProviderConfig
 FORMATS = ("json", "txt", "toml", "yaml")
 LAYOUTS = ("plain", "dump-models")
 
-FIELDS = (
-    "ref", "provider", "id", "name", "type", "context", "max_input", "max_output", "input_price", "output_price",
-    "cached_input_price", "cache_write_price", "input_modalities", "output_modalities", "tools", "reasoning",
-    "structured_output", "created", "status", "favourite", "groups", "sources",
-)  # fmt: skip
-"""Of each model in the json, toml and yaml files, in this order: those of `nbllm models --json`."""
-
 Rows = Callable[[str, Sequence[ModelInfo]], Sequence[Mapping[str, Any]]]
-"""A provider's id and its models to the rows that are written."""
+"""A provider's id and its models to the rows that are written: the columns of `nbllm models --json`."""
 
 
 class Fetched(Protocol):
@@ -111,6 +108,10 @@ class Writer:
             return f"its files are in {self.out_dir}; --force writes them again"
         return None
 
+    def by_hand(self, provider: ProviderConfig) -> str | None:
+        """In `dump-models`: how to ask a provider by hand, as the script printed it. The key is its variable's name."""
+        return dump_models.curl_line(provider, listing_url(provider)) if self.whole else None
+
     def failed_ids(self) -> list[str]:
         """In `dump-models`: whose last attempt failed, as `failed_models.json` in the folder says."""
         return [id for id, e in self._memory().items() if isinstance(e, Mapping) and e.get("failed") is True]
@@ -156,7 +157,8 @@ class Writer:
     def _note_failure(self, result: Fetched) -> None:
         if not self.whole or result.error is None or isinstance(result.error, CredentialError | OfflineError):
             return  # a missing key is no failure there
-        text = redact(dump_models.error_text(result.error, listing_url(self._provider(result.provider))))
+        url = listing_url(self._provider(result.provider))
+        text = redact(dump_models.error_text(result.error, url))
         self._events.append(dump_models.Event(result.provider, text, at=self._now()))
 
     def _memory(self) -> dict[str, Any]:
@@ -190,10 +192,10 @@ def _known(word: str, words: Sequence[str], what: str) -> str:
 
 
 def listing_url(provider: ProviderConfig) -> str:
-    """Where a provider's listing is, for people to read; without what a query may hold."""
+    """Where a provider's listing is, for people to read: a key that stands in the query is taken out."""
     base = provider.base_url.rstrip("/")
     path = {"anthropic": "/v1/models", "ollama": "/api/tags", "url": "", "demo": ""}.get(provider.kind, "/models")
-    return (provider.models_url or base + path).partition("?")[0]
+    return redact(provider.models_url or base + path)
 
 
 # ---------------------------------------------------------------- plain files
@@ -201,11 +203,22 @@ def listing_url(provider: ProviderConfig) -> str:
 
 def rows_of_listing(provider_id: str, models: Sequence[ModelInfo]) -> list[dict[str, Any]]:
     """What a listing says of its models, in its order; nothing is marked."""
-    return [{f: getattr(m, f, None) for f in FIELDS} | {"favourite": False, "groups": []} for m in models]
+    return [row_of(m, Marked(), favourites=(), usable="") for m in models]
+
+
+def rows_of_catalogue(provider: Callable[[str], ProviderConfig], marked: Marked, knowledge: Knowledge) -> Rows:
+    """As `rows_of_listing`, with the user's marks, and what models.dev and genai-prices know beyond the listing."""
+    favourites = frozenset(marked.favourites)
+
+    def rows(provider_id: str, models: Sequence[ModelInfo]) -> list[dict[str, Any]]:
+        known = metadata.enriched(provider(provider_id), models, knowledge)
+        return [row_of(m, marked, favourites=favourites, usable="") for m in known]
+
+    return rows
 
 
 def _ordered(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {f: _plain(row.get(f)) for f in FIELDS}
+    return {f: _plain(row.get(f)) for f in COLUMNS}
 
 
 def _plain(value: Any) -> Any:

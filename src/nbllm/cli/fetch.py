@@ -48,14 +48,17 @@ def fetch(
         raise UsageError("fetch: --timeout takes seconds", hint="for example --timeout 60")
     out = out.expanduser() if out else None
     workspace = current()
+    writer = _writer(workspace, out, layout, formats)
     fetching = workspace.fetch(
         ids or (),
         every=every,
         failed=failed,
         options=FetchOptions(force=force, concurrency=concurrency, timeout_s=timeout),
         out=out,
-        writer=_writer(workspace, out, layout, formats),
+        writer=writer,
     )
+    for provider in fetching.selection.asked if writer is not None and writer.whole else ():
+        warn(writer.by_hand(provider))
     interrupted = take(fetching)
     table = FetchTable(fetching)
     if as_json:
@@ -70,14 +73,16 @@ def fetch(
 
 def _writer(workspace: Any, out: Path | None, layout: str | None, formats: str | None) -> Any:
     """What writes the files; None when none are wanted."""
-    from nbllm.catalog.outputs import Writer  # noqa: PLC0415  (the core: only when a command runs)
+    from nbllm.catalog.outputs import Writer, rows_of_catalogue  # noqa: PLC0415  (the core: only when a command runs)
 
     if out is None and layout is None and formats is None:
         return None
     words = [word.strip() for word in (formats or "").split(",") if word.strip()]
     if formats is not None and not words:
         raise UsageError("fetch: --format takes json, txt, toml, yaml", hint="for example --format json,txt")
-    return Writer(out or Path(), layout or "plain", words, provider=workspace.registry.get)
+    row = workspace.registry.get
+    rows = rows_of_catalogue(row, workspace.marks.read(), workspace.knowledge)
+    return Writer(out or Path(), layout or "plain", words, provider=row, rows=rows)
 
 
 def take(fetching: Any) -> bool:
