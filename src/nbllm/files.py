@@ -40,6 +40,7 @@ def write_atomic(
     content: str | bytes,
     *,
     mode: int | None = FILE_MODE,
+    durable: bool = True,
     before_replace: Callable[[], object] | None = None,
 ) -> None:
     """Replace `path` by `content`, all or nothing. Follows a symbolic link to the real file.
@@ -49,6 +50,8 @@ def write_atomic(
         content: Text is written as UTF-8.
         mode: Mode of the file. None: mode, owner and attributes of the file that is replaced, as far as the system
             lets us; a new file gets 0600.
+        durable: Wait until the disk has it. False is for what can be had again: after a power cut the file may be
+            empty; a process that is killed leaves the old one or the new one all the same.
         before_replace: Called when all is written beside the target; what it raises leaves everything as it was.
 
     Raises:
@@ -67,7 +70,8 @@ def write_atomic(
                 _take_after(target, temporary)
             elif mode != FILE_MODE:
                 os.chmod(temporary, mode)
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         if before_replace is not None:
             before_replace()
         os.replace(temporary, target)

@@ -115,7 +115,7 @@ class Fetcher:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _try(self, provider: ProviderConfig, options: FetchOptions) -> FetchResult:
-        kept = await asyncio.to_thread(self._listings.kept, provider)
+        kept = await self._listings.recall(provider)
         if kept is not None and not (kept.stale or options.force or options.whole):
             return _from_cache(provider, kept, f"{ago(kept.age_s)}; --force asks again")
         started = time.perf_counter()
@@ -154,6 +154,8 @@ class Fetcher:
 
     async def _key(self, provider: ProviderConfig) -> Secret | None:
         variables = self.registry.key_variables(provider.id)
+        if self.credentials.is_at_hand(provider, variables):
+            return self.credentials.require(provider, variables)
         return await _aside(lambda: self.credentials.require(provider, variables))
 
 

@@ -125,6 +125,13 @@ class Credentials:
         note = f"the saved key is for {reference.origin}" if reference is not None else None
         return KeyStatus("none" if provider.needs_key else "not-needed", note=note)
 
+    def is_at_hand(self, provider: ProviderConfig, variables: Sequence[str]) -> bool:
+        """Whether `find` answers at once: it need not ask keyring, vault, file system or front end."""
+        if provider.auth == "none" or self._session_key(provider, _origin(provider)) is not None:
+            return True
+        name = self._environment.name_of(variables)  # also that of a file, or of a secret that Colab has
+        return name is not None and name in variables and self._environ.get(name, "").strip() != ""
+
     def notices(self) -> list[str]:
         """What the user should know about the places where keys are kept, one line each; also logged once."""
         return list(self._notices)

@@ -232,9 +232,10 @@ def test_a_listing_that_needs_no_key_is_asked_without_one(
 
 
 def test_a_key_that_cannot_be_had_counts_for_its_provider_only(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("KEYED_API_KEY", "abcdefghijkl1234")
+    (tmp_path / "key").write_text("abcdefghijkl1234")
+    monkeypatch.setenv("KEYED_API_KEY_FILE", str(tmp_path / "key"))
     require = workspace.credentials.require
     freed = threading.Event()
 

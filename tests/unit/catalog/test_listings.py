@@ -360,7 +360,7 @@ def test_a_full_disk_keeps_the_old_file_and_says_so(
         before = path.read_bytes()
         said[0] = listing("new")
         clock.now += 10
-        monkeypatch.setattr("os.fsync", _no_room)
+        monkeypatch.setattr("os.replace", _no_room)
         answer = aio.run(ask(row(server.url)))
 
     assert [m.id for m in answer.models] == ["new"]
@@ -369,7 +369,7 @@ def test_a_full_disk_keeps_the_old_file_and_says_so(
     assert list(path.parent.iterdir()) == [path]
 
 
-def _no_room(handle: int) -> None:
+def _no_room(source: str, target: str) -> None:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
