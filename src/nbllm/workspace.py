@@ -310,10 +310,18 @@ class Workspace:
             RegistryError: The provider has no address yet.
             CredentialError: The key cannot be kept there.
         """
+        return self.credentials.save(self.key_owner(provider_id), secret, store=store)
+
+    def key_owner(self, provider_id: str) -> ProviderConfig:
+        """The provider that a key is to be kept for; asked before the user is.
+
+        Raises:
+            RegistryError: It has no address yet, and a key belongs to one.
+        """
         provider = self.registry.get(provider_id)
         if not (provider.base_url or provider.gguf) and (why := hindrance(provider)):
-            raise why  # a key belongs to an origin, and there is none yet
-        return self.credentials.save(provider, secret, store=store)
+            raise why
+        return provider
 
     def use(self, ref: str, *, keep: bool = True) -> ModelRef:
         """Make a model the default."""

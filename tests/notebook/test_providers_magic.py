@@ -201,6 +201,13 @@ def test_no_frame_keeps_what_was_typed(typing: list[str], monkeypatch: pytest.Mo
         assert traces(KEY, done.out + done.err) == []
 
 
+def test_without_an_address_no_key_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(getpass, "getpass", lambda _: pytest.fail("asked for a key that belongs nowhere"))
+    with loaded() as (shell, _):
+        assert "AZURE_RESOURCE_NAME" in str(shell.fails("%llm_providers key azure"))
+        assert "wire format" in str(shell.fails("%llm_providers key amazon-bedrock"))
+
+
 def test_a_place_without_input_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(question: str) -> str:
         raise EOFError

@@ -20,10 +20,11 @@ def keep(workspace: Workspace, provider_id: str, store: str | None) -> str:
 
     Raises:
         UnknownProviderError: There is no such provider.
+        RegistryError: It has no address yet, and a key belongs to one.
         UsageError: The store is none that lasts.
         CredentialError: There is no key, or no place for it. Nothing was saved.
     """
-    provider = workspace.registry.get(provider_id)
+    provider = workspace.key_owner(provider_id)
     place = _place(store)
     secret = Secret(_ask(f"Key for {provider.title}: "))
     if place == "vault" and not os.environ.get("NBLLM_VAULT_PASSPHRASE"):

@@ -207,7 +207,7 @@ def _discover(asked: argparse.Namespace) -> Any:
 def _key(asked: argparse.Namespace) -> Any:
     if asked.typed:
         raise key_was_typed()  # whatever stands there was meant as one, of whatever shape
-    provider = workspace().registry.get(asked.id)
+    provider = workspace().key_owner(asked.id)
     if asked.store == "vault":
         _open_vault()
     secret = _ask_key(f"Key for {provider.title}: ")
