@@ -21,7 +21,7 @@ from nbllm.catalog.catalogue import Catalogue, Sources
 from nbllm.catalog.fetch import Fetcher
 from nbllm.catalog.fetching import Fetching, FetchOrder, begin
 from nbllm.catalog.knowledge import Knowledge
-from nbllm.catalog.listings import CachedListing, Listings
+from nbllm.catalog.listings import CachedListing, Listings, with_added
 from nbllm.catalog.marking import Marking, with_own
 from nbllm.catalog.marks import Marks
 from nbllm.catalog.recommend import Adviser
@@ -268,8 +268,10 @@ class Workspace:
         return (await self.knowledge.refresh()).problem
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
-        """What is known of a provider's models without asking it."""
-        return self.overview.known_models(provider_id)
+        """What is known of a provider's models without asking it, and what the user said of them."""
+        own = with_own(self.registry.get(provider_id), self.marks.read())
+        listed = tuple(self.overview.known_models(provider_id).values())
+        return {m.id: m for m in with_added(own, listed)} if own.models else {m.id: m for m in listed}
 
     def exported(self, ids: Sequence[str] = ()) -> list[Exported]:
         """Providers as other tools' files shall have them: all that are enabled, or those named. Never a key.
@@ -284,7 +286,8 @@ class Workspace:
         variables = self.registry.key_variables(row.id)
         key = self.credentials.status(row, variables)
         first = variables[0] if variables and row.needs_key else None
-        models = metadata.enriched(row, tuple(self.known_models(row.id).values()), self.knowledge)
+        own = with_own(row, self.marks.read())
+        models = metadata.enriched(own, tuple(self.known_models(row.id).values()), self.knowledge)
         return Exported(row, models, key.name if key.name in variables else first)
 
     def prices(self, provider: ProviderConfig, model: str) -> Sequence[Prices]:

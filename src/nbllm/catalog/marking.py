@@ -122,7 +122,7 @@ class Marking:
             raise UsageError(f"{target}: a context is 1 or more tokens, a price is 0 or more USD per million tokens")
         self._marks.add_model(target, said)
         told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in said.items())
-        return Sentences([f"{target} is added" + (f": {told}" if told else "")])
+        return Sentences([f"{target} is kept" + (f": {told}" if told else "")])
 
     def _chosen(self, refs: Sequence[str], wanted: Wanted | None) -> list[str]:
         named = [self._resolve(ref).ref for ref in refs]

@@ -21,11 +21,12 @@ if TYPE_CHECKING:
 _STATIC = Path(__file__).parent / "static"
 
 COLUMNS = (
-    ("favourite", "★", "mark"), ("ref", "model", "text"), ("name", "name", "text"), ("type", "type", "text"),
-    ("context", "context", "number"), ("max_output", "max output", "number"), ("input_price", "in $/M", "number"),
-    ("output_price", "out $/M", "number"), ("cached_input_price", "cached $/M", "number"),
-    ("vision", "vision", "flag"), ("tools", "tools", "flag"), ("reasoning", "reasoning", "flag"),
-    ("structured_output", "json", "flag"), ("usable", "usable", "text"), ("status", "status", "text"),
+    ("favourite", "★", "mark"), ("ref", "model", "text"), ("context", "context", "number"),
+    ("input_price", "in $/M", "number"), ("output_price", "out $/M", "number"), ("vision", "vision", "flag"),
+    ("tools", "tools", "flag"), ("reasoning", "reasoning", "flag"), ("structured_output", "json", "flag"),
+    ("usable", "usable", "text"), ("max_output", "max output", "number"),
+    ("cached_input_price", "cached $/M", "number"),
+    ("name", "name", "text"), ("type", "type", "text"), ("status", "status", "text"),
 )  # fmt: skip
 """Name in the row, heading, and how it is shown."""
 

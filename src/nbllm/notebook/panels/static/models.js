@@ -4,7 +4,7 @@
 const UNKNOWN = "—";
 const FLAGS = { vision: "vision", tools: "tools", reasoning: "reasoning", structured_output: "json" };
 const SPARE = 10; // rows drawn above and below those in sight
-const WIDEST = 44; // characters of a column
+const WIDEST = 32; // characters of a column
 
 function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
@@ -19,6 +19,13 @@ function shown(value, kind, name) {
   if (kind === "flag") return value ? "yes" : "no";
   if (kind !== "number") return String(value);
   return name.endsWith("_price") ? String(Number(value.toPrecision(4))) : value.toLocaleString("en-US");
+}
+
+// Room for nineteen of twenty values; the others are cut, and whole in their tooltip.
+function widthOf({ name, kind, title }, i, rows) {
+  const lengths = rows.map(row => shown(row[i], kind, name).length).sort((a, b) => a - b);
+  const usual = lengths[Math.floor(0.95 * (lengths.length - 1))] ?? 0;
+  return Math.min(WIDEST, Math.max(0.92 * usual, title.length + 1.5));
 }
 
 // Unknown values come last whichever way the column is sorted.
@@ -44,10 +51,8 @@ function render({ model, el }) {
   const box = element("div", { class: "nbllm-models-box", tabindex: 0, role: "region", "aria-label": "models" });
   const count = element("p", { class: "nbllm-models-count", role: "status", "aria-live": "polite" });
   const head = element("tr"), body = element("tbody");
-  // Widths are those of the widest value of all rows, so that columns stay where they are while one scrolls.
-  const widths = columns.map(({ name, kind, title }, i) => rows.reduce(
-    (most, row) => Math.max(most, shown(row[i], kind, name).length), title.length + 2));
-  const sized = widths.map(width => element("col", { style: `width:calc(${Math.min(width, WIDEST)}ch + 18px)` }));
+  // Widths come from the values of all rows, so that columns stay where they are while one scrolls.
+  const sized = columns.map((column, i) => element("col", { style: `width:calc(${widthOf(column, i, rows)}ch + 18px)` }));
   box.append(element("table", {}, element("colgroup", {}, ...sized), element("thead", {}, head), body));
 
   const boxes = [["usable", "usable now"], ...Object.entries(FLAGS)].map(([name, title]) => {
