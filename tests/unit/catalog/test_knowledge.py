@@ -232,8 +232,7 @@ def test_the_setting_leads_to_a_mirror(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def everybody(workspace: Workspace) -> list[str]:
     """`fetch --all` of a workspace that has nobody to ask but the demo: what is said about it."""
-    for row in [r for r in workspace.registry.all() if r.kind != "demo"]:
-        workspace.registry.set_enabled([row.id], False)
+    workspace.registry.set_enabled([r.id for r in workspace.registry.all() if r.kind != "demo"], False)
     fetching = workspace.fetch(every=True)
     assert [r.provider for r in fetching if r.outcome == "ok"] == ["demo"]
     assert fetching.ok
