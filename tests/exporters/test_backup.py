@@ -121,6 +121,13 @@ def test_an_id_that_is_none_finds_nothing(id: str, backups: Backups) -> None:
         backups.find(id)
 
 
+def test_an_id_with_a_way_in_it_finds_nothing(tmp_path: Path, backups: Backups) -> None:
+    id = kept(backups, tmp_path / "c").id
+    for detour in (f"../configs/{id}", f"./{id}", f"{id}/"):
+        with pytest.raises(ExportError, match="no backup"):
+            backups.find(detour)
+
+
 def test_what_is_restored_has_its_bytes_and_mode_and_what_was_there_is_kept(tmp_path: Path, backups: Backups) -> None:
     path = tmp_path / "c"
     path.write_text("")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from key_shapes import SHAPES, KeyShape, traces
+from nbllm.credentials import Secret
 from nbllm.exporters.difference import difference, without_keys
 
 LINES = (
@@ -32,6 +33,11 @@ LINES = (
 def test_no_key_of_any_shape_is_shown(line: str, shape: KeyShape) -> None:
     key = shape.key()
     assert traces(key, without_keys(line.format(key=key))) == []
+
+
+def test_a_key_that_this_process_holds_is_known_in_any_place() -> None:
+    held = Secret("plain-words-of-mine")
+    assert "words" not in without_keys(f"# {held.reveal()}")
 
 
 @pytest.mark.parametrize("word", ["hunter2", "s3cr3t", "correct horse battery"])

@@ -164,6 +164,15 @@ def test_a_new_file_is_made_with_its_folders_and_for_its_owner_alone(
     assert run(tool, path, backups).written is False
 
 
+def test_the_owner_stays(tmp_path: Path, backups: Backups) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may give files away; what others keep is their own")
+    path = written("codex", tmp_path)
+    os.chown(path, 12345, 23456)
+    run("codex", path, backups)
+    assert (path.stat().st_uid, path.stat().st_gid) == (12345, 23456)
+
+
 def test_access_lists_and_attributes_stay(tmp_path: Path, backups: Backups) -> None:
     path = written("codex", tmp_path)
     try:

@@ -34,6 +34,8 @@ from nbllm.files import locked, make_private_folder, write_atomic
 _MANIFEST = "manifest.json"
 _ID = re.compile(r"\d{8}T\d{15}Z-[a-z0-9-]+-[0-9a-f]{8}")
 _VERSION = 1
+_PATIENCE_S = 120.0
+"""How long a process waits for others that change the same config."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Backup:
             data = path.read_bytes()
         except OSError as exc:
             raise ExportError(f"backup {self.id} cannot be read: {exc.strerror or exc}", hint=_OTHER) from exc
-        if hashlib.sha256(data).hexdigest() != copy.sha256 or len(data) != copy.size:
+        if hashlib.sha256(data).hexdigest() != copy.sha256:
             raise ExportError(
                 f"backup {self.id} is damaged: the copy of {copy.path} has another checksum; nothing was restored",
                 hint=_OTHER,
@@ -226,14 +228,19 @@ class Backups:
         """Keep other processes of this user off the config at `path`, whichever link it is reached by.
 
         The lock stands among the backups: beside the config it would litter another program's folder.
+        Whoever waits holds a second lock, for which the one who has just finished must queue again: else a process
+        with many updates would take the first lock back before anybody else looks.
 
         Raises:
             ExportError: Another process keeps it, or the lock cannot be made.
         """
         name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
         try:
-            with locked(self.folder / "locks" / name, timeout_s=60.0):
-                yield
+            with contextlib.ExitStack() as turn:
+                turn.enter_context(locked(self.folder / "locks" / f"{name}.next", timeout_s=_PATIENCE_S))
+                with locked(self.folder / "locks" / name, timeout_s=_PATIENCE_S):
+                    turn.close()
+                    yield
         except TimeoutError as exc:
             raise ExportError(
                 f"{path} is being changed by another process; it was left as it is", hint="try again when it is done"
