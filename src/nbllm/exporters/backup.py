@@ -235,18 +235,16 @@ class Backups:
             ExportError: Another process keeps it, or the lock cannot be made.
         """
         name = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:32]
-        try:
-            with contextlib.ExitStack() as turn:
-                turn.enter_context(locked(self.folder / "locks" / f"{name}.next", timeout_s=_PATIENCE_S))
-                with locked(self.folder / "locks" / name, timeout_s=_PATIENCE_S):
-                    turn.close()
-                    yield
-        except TimeoutError as exc:
-            raise ExportError(
-                f"{path} is being changed by another process; it was left as it is", hint="try again when it is done"
-            ) from exc
-        except OSError as exc:
-            raise unusable(self.folder, exc, "write") from exc
+        with contextlib.ExitStack() as held:
+            try:
+                with locked(self.folder / "locks" / f"{name}.next", timeout_s=_PATIENCE_S):
+                    held.enter_context(locked(self.folder / "locks" / name, timeout_s=_PATIENCE_S))
+            except TimeoutError as exc:
+                said = f"{path} is being changed by another process; it was left as it is"
+                raise ExportError(said, hint="try again when it is done") from exc
+            except OSError as exc:
+                raise unusable(self.folder, exc, "write") from exc
+            yield
 
 
 def _copy_of(path: Path, raw: bytes) -> Copy:
