@@ -10,7 +10,7 @@ import pytest
 
 from cli.shell import nbllm
 from nbllm.workspace import Workspace
-from replaying import KEY, KEY_VARIABLE, Listed, made_by_hand, recorded, replaying
+from replaying import FAULTS, KEY, KEY_VARIABLE, Listed, made_by_hand, recorded, replaying
 
 WITH_KEY = {KEY_VARIABLE: KEY}
 MOVED = re.compile(r'^(base_url|env_key) = ".*"$', re.MULTILINE)
@@ -57,6 +57,25 @@ def test_files_that_are_there_are_left_alone_until_forced(home: Path, tmp_path: 
     assert (out / "models_openai.txt").read_text() == "mine"
     fetched(home, out, listings, "--force")
     assert (out / "models_openai.txt").read_text() == "a\nb/c:d"
+
+
+def test_failures_are_remembered_in_the_words_of_the_script(home: Path, tmp_path: Path) -> None:
+    faults = {name: FAULTS[name] for name in ("401", "503", "html", "redirect", "not-utf-8")}
+    out = tmp_path / "out"
+    with replaying(home, {}, faults) as given:
+        done = nbllm("fetch", *given.values(), "--layout", "dump-models", "--out", str(out), env=WITH_KEY)
+    assert done.returncode == 1
+    kept = json.loads((out / "failed_models.json").read_text())
+    texts = {name: kept[id]["error"] for name, id in given.items()}
+    assert texts["401"].startswith("Unexpected error: Client error '401 Unauthorized' for url 'http://127.0.0.1:")
+    assert texts["503"].startswith("Unexpected error: Server error '503 Service Unavailable' for url '")
+    assert texts["redirect"].startswith("Unexpected error: Redirect response '301 Moved Permanently' for url '")
+    assert "\nRedirect location: 'https://elsewhere.example/v1/models'\n" in texts["redirect"]
+    assert texts["html"].startswith("JSON decode error: ")
+    assert texts["not-utf-8"].startswith("Unexpected error: ")
+    assert [list(entry) for entry in kept.values()] == [["failed", "error", "last_attempt"]] * len(faults)
+    assert KEY not in (out / "failed_models.json").read_text()
+    assert [p.name for p in out.iterdir()] == ["failed_models.json"]
 
 
 @pytest.mark.parametrize("mark", [True, False])

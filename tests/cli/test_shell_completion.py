@@ -78,6 +78,9 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("nbllm fetch --format json,t", ["json,txt", "json,toml"]),
         ("nbllm fetch --layout d", ["dump-models"]),
         ("nbllm generate-configs --tool ai", ["aichat", "aider"]),
+        ("nbllm update-configs --tool cod", ["codex"]),
+        ("nbllm update-configs --strategy re", ["replace"]),
+        ("nbllm models info groq/llama-3", ["groq/llama-3"]),
         ("nbllm config listing", ["listing_ttl_s"]),
     ],
 )

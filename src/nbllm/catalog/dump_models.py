@@ -37,6 +37,8 @@ _KEY_VARIABLES = {
 _CONTEXT = ("context_length", "context_window", "max_context_length", "max_tokens", "max_model_len")
 _OUTPUT = ("max_completion_tokens", "max_output_tokens", "max_tokens_output")
 _DOCUMENTATION = "sample_spec"
+_NO_JSON = re.compile(r"it is (empty|a web page|not JSON)$")
+"""The end of what `adapters.listing` says of an answer that is not JSON."""
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -336,7 +338,7 @@ def error_text(error: NbllmError, url: str) -> str:
     if isinstance(error, UnreachableError):
         return "" if error.phase == "timeout" else error.message
     if not isinstance(error, ProviderError) or error.status is None or 200 <= error.status < 300:
-        return f"Unexpected error: {error.message}"
+        return f"{'JSON decode' if _NO_JSON.search(error.message) else 'Unexpected'} error: {error.message}"
     kind = {1: "Informational response", 3: "Redirect response", 5: "Server error"}.get(error.status // 100)
     location = f"\nRedirect location: '{error.location}'" if isinstance(error, RedirectError) and error.location else ""
     return (

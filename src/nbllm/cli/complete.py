@@ -52,6 +52,11 @@ def tools(incomplete: str) -> list[str]:
     return _starting(incomplete, TOOLS)
 
 
+def strategies(incomplete: str) -> list[str]:
+    """How `update-configs` merges."""
+    return _starting(incomplete, ("add", "update", "replace"))
+
+
 def kinds(incomplete: str) -> list[str]:
     """Wire formats."""
     return _starting(incomplete, ("openai", "anthropic", "gemini", "ollama", "url"))

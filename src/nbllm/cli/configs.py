@@ -9,12 +9,20 @@ from typing import Annotated, Any
 
 import typer
 
+from nbllm.cli import complete
 from nbllm.cli.tool_configs import split_ids
 from nbllm.cli.words import show, warn
 from nbllm.errors import UsageError
 
-_Tool = Annotated[str, typer.Option("--tool", metavar="T", help="aichat, codex, mods, llm, opencode, litellm, ...")]
-_AnyTool = Annotated[str | None, typer.Option("--tool", metavar="T", help="Only this tool.")]
+_Tool = Annotated[
+    str,
+    typer.Option(
+        "--tool", metavar="T", help="aichat, codex, mods, llm, opencode, litellm, ...", autocompletion=complete.tools
+    ),
+]
+_AnyTool = Annotated[
+    str | None, typer.Option("--tool", metavar="T", help="Only this tool.", autocompletion=complete.tools)
+]
 _File = Annotated[Path | None, typer.Option("--file", metavar="PATH", help="Not the tool's usual file, but this one.")]
 _COLOURS = {"+": typer.colors.GREEN, "-": typer.colors.RED, "@": typer.colors.CYAN}
 
@@ -28,10 +36,18 @@ def _configs() -> Any:
 def update_configs(
     tool: _Tool,
     provider: Annotated[
-        list[str] | None, typer.Option("--provider", metavar="ID", help="All that can be used now, if left out.")
+        list[str] | None,
+        typer.Option(
+            "--provider",
+            metavar="ID",
+            help="All that can be used now, if left out.",
+            autocompletion=complete.provider_ids,
+        ),
     ] = None,
     file: _File = None,
-    strategy: Annotated[str, typer.Option("--strategy", metavar="S", help="add, update or replace.")] = "add",
+    strategy: Annotated[
+        str, typer.Option("--strategy", metavar="S", help="add, update or replace.", autocompletion=complete.strategies)
+    ] = "add",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the diff; write nothing.")] = False,
 ) -> int:
     """Merge providers into a tool's own file, which is backed up first; shows the diff."""

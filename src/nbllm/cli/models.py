@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from nbllm.cli import complete
 from nbllm.cli.words import show, warn
 
 
@@ -35,7 +36,10 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
-_Provider = Annotated[list[str] | None, typer.Option("--provider", metavar="P", help="Only of this one; repeatable.")]
+_Provider = Annotated[
+    list[str] | None,
+    typer.Option("--provider", metavar="P", help="Only of this one; repeatable.", autocompletion=complete.provider_ids),
+]
 _Vision = Annotated[bool, typer.Option("--vision", help="Takes pictures.")]
 _Tools = Annotated[bool, typer.Option("--tools", help="Calls tools.")]
 _Reasoning = Annotated[bool, typer.Option("--reasoning", help="Thinks before it answers.")]
@@ -47,8 +51,8 @@ _Local = Annotated[bool, typer.Option("--local", help="Served on this machine.")
 _Favourites = Annotated[bool, typer.Option("--favourites", help="Only favourites.")]
 _Group = Annotated[str | None, typer.Option("--group", metavar="G", help="Only of this group.")]
 _Query = Annotated[str | None, typer.Option("--query", metavar="QUERY", help="All models that this finds.")]
-_Refs = Annotated[list[str] | None, typer.Argument(metavar="[REF...]")]
-_Ref = Annotated[str, typer.Argument(metavar="REF")]
+_Refs = Annotated[list[str] | None, typer.Argument(metavar="[REF...]", autocompletion=complete.model_refs)]
+_Ref = Annotated[str, typer.Argument(metavar="REF", autocompletion=complete.model_refs)]
 _Remove = Annotated[bool, typer.Option("--remove", help="Take it away again.")]
 
 
