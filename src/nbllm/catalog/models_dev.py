@@ -242,7 +242,7 @@ def bundled_copy() -> Copy:
 def _pack(content: Any) -> bytes:
     packer = zlib.compressobj(9, zlib.DEFLATED, _GZIP)
     line = json.dumps(content, ensure_ascii=False, separators=(",", ":")) + "\n"
-    return packer.compress(line.encode()) + packer.flush()
+    return packer.compress(line.encode(errors="replace")) + packer.flush()
 
 
 def _main(arguments: list[str], *, say: Callable[[str], object] = sys.stdout.write) -> None:

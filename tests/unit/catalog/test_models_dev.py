@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from nbllm.catalog import models_dev
 from nbllm.catalog.models_dev import Copy, bundled_copy, make_copy, read_api, read_copy
@@ -111,6 +113,28 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.id)
 def test_what_is_missing_or_malformed_is_unknown(case: Case) -> None:
     assert facts_of(case.row) == case.facts
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.just("\ud800"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(sorted(FULL)) | st.text(), inner),
+    max_leaves=12,
+)
+_MODELS = st.dictionaries(st.text(max_size=8) | st.just("\ud800"), _JSON, max_size=4)
+
+
+@given(st.dictionaries(st.text(max_size=5), st.fixed_dictionaries({"models": _MODELS}), max_size=3))
+@settings(max_examples=200, deadline=None)
+def test_whatever_they_send_is_read_or_refused(payload: Any) -> None:
+    try:
+        found = read_api(payload)
+    except ValueError:
+        return
+    copy = read_copy(make_copy(payload, date="2026-07-02").to_bytes())
+    assert copy.providers == tuple(sorted(found))
+    for facts in (facts for provider in copy.providers for facts in copy.models(provider).values()):
+        assert all(facts[name] >= 0 for name in facts if name.endswith("_price"))
+        assert all(facts[name] > 0 for name in ("context", "max_input", "max_output") if name in facts)
 
 
 @pytest.mark.parametrize(
