@@ -138,9 +138,8 @@ def test_update_refreshes_what_is_ours_and_adds_models() -> None:
     merged = merge("aichat", AICHAT, provider, strategy="update")
     assert merged.updated == ("groq",)
     assert changed_lines(AICHAT, merged.text) == (
-        ['    api_base: "https://old.example/v1"'],
+        [],
         [
-            '    api_base: "https://api.groq.example/v1"',  # in the quotes that were there
             "        output_price: 2.0",  # 8_192 and 1 say the same as 8192 and 1.0 and stay
             "      - name: new",
             "        supports_function_calling: true",
@@ -151,7 +150,7 @@ def test_update_refreshes_what_is_ours_and_adds_models() -> None:
 def test_replace_takes_models_away_but_none_that_somebody_wrote_something_to() -> None:
     merged = merge("aichat", AICHAT, groq("llama"), strategy="replace")
     gone, _ = changed_lines(AICHAT, merged.text)
-    assert gone == ['    api_base: "https://old.example/v1"', "      - { name: gone, max_input_tokens: 1 }"]
+    assert gone == ["      - { name: gone, max_input_tokens: 1 }"]
     assert [m["name"] for m in load(merged.text)["clients"][1]["models"]] == ["llama", "kept", "also-kept"]
 
 
@@ -291,7 +290,6 @@ def test_models_of_mods_are_keys() -> None:
             "llama": {"aliases": ["l"], "max-input-chars": 24576},
             "new": {"aliases": ["groq/new"]},
         },
-        "base-url": "https://api.groq.example/v1",
     }
 
 
@@ -317,11 +315,37 @@ def test_a_key_that_stands_there_stays() -> None:
     params = load(merged.text)["model_list"][0]["litellm_params"]
     assert params == {
         "model": "openai/llama",
-        "api_base": "https://api.groq.example/v1",
+        "api_base": "https://old.example",
         "api_key": USERS_KEY,
         "rpm": 3,
     }
     assert load(merged.text)["model_list"][0]["model_info"]["max_input_tokens"] == 8192
+
+
+@every_tool
+def test_an_address_follows_the_row_but_not_beside_a_key_of_the_users(tool: str) -> None:
+    """A key is for the address it was put there for."""
+    old = exporter(tool).render([groq("m")])
+    moved = groq("m", base_url="https://moved.example/v1")
+    merged = merge(tool, old, moved, strategy="update")
+    assert changed_lines(old, merged.text)[1] == [
+        line.replace("api.groq.example", "moved.example") for line in old.splitlines() if "api.groq.example" in line
+    ]
+    name = {"aichat": "api_key", "mods": "api-key", "llm": "api_key_name", "litellm": "api_key", "continue": "apiKey"}[
+        tool
+    ]
+    lines = [line for line in old.splitlines() if line.strip().partition(":")[0] not in (name, "api-key-env")]
+    at = next(i for i, line in enumerate(lines) if "api.groq.example" in line)
+    lines.insert(at + 1, lines[at][: len(lines[at]) - len(lines[at].lstrip())] + f"{name}: {USERS_KEY}")
+    with_key = "\n".join(lines) + "\n"
+    assert "https://api.groq.example/v1" in merge(tool, with_key, moved, strategy="replace").text
+    assert "moved.example" not in merge(tool, with_key, moved, strategy="replace").text
+
+
+def test_a_value_keeps_its_quotes() -> None:
+    old = exporter("aichat").render([groq("m")]).replace("https://api.groq.example/v1", '"https://old.example/v1"  # q')
+    merged = merge("aichat", old, groq("m"), strategy="update")
+    assert changed_lines(old, merged.text)[1] == ['    api_base: "https://api.groq.example/v1"  # q']
 
 
 def test_other_providers_are_not_touched() -> None:

@@ -14,6 +14,8 @@ from nbllm.exporters.yaml_edit import Editor
 from nbllm.exporters.yaml_words import as_plain
 
 _KEYS = frozenset({"api_key", "apiKey", "api-key"})
+_KEY_SOURCES = _KEYS | {"api_key_name", "api-key-env", "api-key-cmd"}
+_ADDRESSES = frozenset({"api_base", "apiBase", "base-url"})
 _REFERENCES = ("os.environ/", "${{", PLACEHOLDER)
 
 
@@ -180,7 +182,10 @@ class _Refresh:
 
     def _fields(self, node: Node, fields: Mapping[str, Any], models: str | None = None) -> None:
         missing: dict[str, Any] = {}
+        leave = _ADDRESSES if _has_own_key(node, fields) else frozenset[str]()
         for key, value in fields.items():
+            if key in leave:
+                continue
             found = node.get(key)
             if found is None:
                 if key not in self._entry.once:
@@ -236,6 +241,12 @@ class _Refresh:
         if new:
             self._editor.put(found, new) if found.kind == "mapping" else self._editor.append(found, list(new.values()))
             self._changed = True
+
+
+def _has_own_key(node: Node, fields: Mapping[str, Any]) -> bool:
+    """Whether a key is named that we did not name: it is for the address it was put there for."""
+    found = ((name, node.get(name)) for name in _KEY_SOURCES)
+    return any(n is not None and not n.is_null and n.text != fields.get(name) for name, n in found)
 
 
 def _same(node: Node, value: Any) -> bool:
