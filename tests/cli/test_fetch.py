@@ -33,7 +33,8 @@ def _all(home: Path, listings: dict[str, Listed]) -> None:
     assert "Traceback" not in done.stderr
     assert {i: found[i]["models"] for i in listings} == {i: listed.count for i, listed in listings.items()}
     assert {found[i]["outcome"] for i in listings} == {"ok"}
-    assert {i: found[i]["reason"] for i in listings if found[i]["reason"]} == {}
+    # Of the second listing of Chutes one page of many is recorded, and that is said.
+    assert {i for i in listings if found[i]["reason"]} <= {"chutes"}
     said = {name: found[id] for name, id in given.items()}
     assert {name: row["outcome"] for name, row in said.items()} == dict.fromkeys(FAULTS, "failed")
     assert {name: row["kind"] for name, row in said.items()} == {n: f.kind for n, f in FAULTS.items()}

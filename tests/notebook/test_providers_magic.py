@@ -287,7 +287,10 @@ def test_several_tests_show_their_progress_where_a_front_end_listens(tmp_path: P
         said = [m["content"]["data"]["text/plain"] for m in run.messages]
         assert said[0] == "tested 0 of 2"
         assert [s.partition(" (")[0] for s in said[1:3]] == ["tested 1 of 2", "tested 2 of 2"]
-        assert [o["data"]["text/plain"] for o in run.outputs] == ["tested 2 of 2"]
+        bars = [m["content"]["data"].get("text/html", "") for m in run.messages]
+        assert ["<progress" in bar for bar in bars] == [True, True, True, False]
+        assert [f"max='2' value='{i}'" in bar for i, bar in enumerate(bars[:3])] == [True, True, True]
+        assert [o["data"] for o in run.outputs] == [{"text/plain": "tested 2 of 2"}]
         assert kernel.run("table2 = %llm_providers test demo peer", stdin=False).messages == []
 
 

@@ -1,4 +1,4 @@
-"""How far a magic is, on one output that changes; nothing where nobody would see it change."""
+"""How far a magic is: a bar and a line on one output that changes; nothing where nobody would see it change."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any, Self
 
 from IPython.display import display
 
-from nbllm.foreign import one_line
+from nbllm.foreign import escape, one_line
 from nbllm.notebook.display import decide_live, is_terminal
 
 
 class Progress:
-    """A line such as `tested 3 of 12 (groq: ok)`; a context manager.
+    """A bar with a line such as `tested 3 of 12 (groq: ok)`, of which the last line stays; a context manager.
 
     Args:
         done: The word before the numbers.
@@ -26,7 +26,7 @@ class Progress:
 
     def __enter__(self) -> Self:
         if decide_live() and not is_terminal():
-            self._handle = display(self._line(""), raw=True, display_id=True)
+            self._handle = display(self._bar(""), raw=True, display_id=True)
         return self
 
     def __exit__(
@@ -39,7 +39,12 @@ class Progress:
         """One more is done."""
         self._count += 1
         if self._handle is not None:
-            self._handle.update(self._line(f" ({what})"), raw=True)
+            self._handle.update(self._bar(f" ({what})"), raw=True)
+
+    def _bar(self, what: str) -> dict[str, str]:
+        line = self._line(what)
+        bar = f"<progress max='{max(self._total, 1)}' value='{self._count}'></progress> "
+        return line | {"text/html": bar + escape(line["text/plain"], 300)}
 
     def _line(self, what: str) -> dict[str, str]:
         return {"text/plain": one_line(f"{self._done} {self._count} of {self._total}{what}", 300)}
