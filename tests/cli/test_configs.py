@@ -90,6 +90,16 @@ def test_no_key_is_shown_or_written(tool: str, tmp_path: Path) -> None:
     assert USERS_KEY[8:20] not in done.stdout
 
 
+def test_who_is_left_out_for_want_of_a_catalogue_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MISTRAL_API_KEY", KEY)
+    done = nbllm("update-configs", "--tool", "opencode")
+    assert done.returncode == 0
+    assert "left out: mistral: no model is known of them; `nbllm fetch ID` asks" in done.stderr
+    written = (tmp_path / "user-home" / ".config" / "opencode" / "opencode.json").read_text()
+    assert '"acme"' in written
+    assert "mistral" not in written
+
+
 def test_a_dry_run_writes_nothing(codex: Path, home: Path) -> None:
     before = sorted(p for p in home.rglob("*"))
     done = nbllm("update-configs", "--tool", "codex", "--provider", "acme", "--dry-run")

@@ -61,6 +61,8 @@ def update_configs(
         show(f"backup: {done.backup.id}")
     for id, reason in report.left_out.items():
         warn(f"left out: {id}: {reason}")
+    if report.unknown:
+        warn(f"left out: {', '.join(report.unknown)}: no model is known of them; `nbllm fetch ID` asks")
     if report.legacy:
         warn(f"note: {report.legacy}")
     for step in report.next_steps if done.changed else ():

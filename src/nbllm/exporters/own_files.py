@@ -26,6 +26,8 @@ class UpdateReport:
     next_steps: tuple[str, ...]
     legacy: str | None
     """Why the tool should not be begun with any more."""
+    unknown: tuple[str, ...] = ()
+    """Providers that could be used and were not taken, since none of their models is known; not of those named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +105,16 @@ class OwnFiles:
         writer, path, how = exporter(tool), self.path(tool, file), _strategy(strategy)
         named = list(dict.fromkeys(ids))
         given = self._exported(named or self._usable())
+        unknown: list[str] = []
         if not named:
-            given = [p for p in given if p.config.kind != "demo" and _reason(writer, p) != _unknown(p)]
+            given = [p for p in given if p.config.kind != "demo"]
+            unknown = [p.config.id for p in given if _reason(writer, p) == _unknown(p)]
+            given = [p for p in given if p.config.id not in unknown]
         reasons = {p.config.id: why for p in given if (why := _reason(writer, p)) is not None}
         taken = [p for p in given if p.config.id not in reasons]
         done = update(writer, taken, path=path, backups=self.backups, strategy=how, dry_run=dry_run)
-        return UpdateReport(done, reasons, tuple(writer.next_steps(taken) if taken else ()), writer.legacy)
+        steps = tuple(writer.next_steps(taken)) if taken else ()
+        return UpdateReport(done, reasons, steps, writer.legacy, tuple(unknown))
 
     # ------------------------------------------------------------ backups
 
