@@ -170,6 +170,39 @@ def test_other_tables_of_a_script_are_no_concern(script: Path) -> None:
     assert (list(read.definitions), read.problems) == (["acme"], [])
 
 
+CODE = """
+class Dumper:
+    def __init__(self):
+        self.providers = self.parse()
+
+    def parse(self):
+        providers = []
+        for line in PROVIDERS.split("\\n"):
+            name, kind, key, url = [part.strip() for part in line.split(",")]
+            kinds = {"oai": Kind.OAI, "ant": Kind.ANT}
+            providers.append(Provider(name=name, kind=kinds.get(kind), api_key_env=key or None, url_env=url))
+        return providers
+
+    def config(self, provider, data):
+        provider_config = {"base_url": self.url(provider), "name": provider.name, "wire_api": "chat"}
+        config = {}
+        config["model_providers"] = {provider.name: provider_config}
+        provider_key = f"model_providers.{provider.name}"
+        chosen_providers = [p for p in self.providers if p.name in data]
+        return config
+
+    async def fetch(self, provider):
+        providers = {"Authorization": f"Bearer {provider.key}", "User-Agent": "Dumper/1.0"}
+        endpoint = "https://api.example/chutes/?include_public=true"
+        return {"name": provider.name, "url": endpoint}
+"""
+
+
+def test_the_code_around_the_tables_is_no_concern(workspace: Workspace, script: Path) -> None:
+    bare = take(workspace, script, TEXT_TABLES, dry_run=True)
+    assert take(workspace, script, TEXT_TABLES + CODE, dry_run=True) == bare
+
+
 def test_what_only_running_it_would_tell_is_named_with_its_line(workspace: Workspace, script: Path) -> None:
     text = (
         "import json\n"

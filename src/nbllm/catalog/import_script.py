@@ -219,8 +219,9 @@ def _take(named: Named, script: Script) -> None:
     """Take a value for a table of providers, where it is one."""
     draft = Script(rows=script.rows)
     likely = bool(_TABLE_NAME.match(named.name))
+    is_table = likely and not named.is_local  # functions compute; what they compute is no definition that is lost
     if isinstance(named.value, Unknown):
-        if likely:
+        if is_table:
             script.problems.append(f"line {named.line}: {named.name} can only be known by running the script")
         return
     for key, cells, line in _rows(named.value):
@@ -231,7 +232,7 @@ def _take(named: Named, script: Script) -> None:
     script.rows = draft.rows
     if not draft.definitions and not draft.addresses:
         # Other tables of the script are no concern of ours, unless they look like it.
-        wanted = [p for p in draft.problems if likely or _SECRET in p]
+        wanted = [p for p in draft.problems if is_table or _SECRET in p]
         script.problems += wanted
         return
     script.problems += draft.problems

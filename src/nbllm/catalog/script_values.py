@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -65,24 +65,37 @@ class Named:
     name: str
     value: Value
     line: int
+    is_local: bool
+    """Whether it stands in a function."""
 
 
 def named_values(tree: ast.Module) -> list[Named]:
     """Every value that is assigned, appended or returned, in the order of the file."""
     reader = _Reader()
     found = []
-    nodes = (
-        n for n in ast.walk(tree) if isinstance(n, ast.ClassDef | ast.Assign | ast.AnnAssign | ast.Expr | ast.Return)
-    )
-    for node in sorted(nodes, key=lambda n: n.lineno):
+    for node, is_local in sorted(_statements(tree), key=lambda pair: pair[0].lineno):
         if isinstance(node, ast.ClassDef):
             reader.learn(node)
         elif (given := _given(node)) is not None:
             name, expression = given
             value = reader.value(expression)
             reader.names.setdefault(name, value)
-            found.append(Named(name, value, node.lineno))
+            found.append(Named(name, value, node.lineno, is_local))
     return found
+
+
+def _statements(tree: ast.Module) -> Iterator[tuple[ast.stmt, bool]]:
+    """Every statement that may give a value to a name, and whether it stands in a function."""
+    waiting: list[tuple[ast.AST, bool]] = [(tree, False)]
+    while waiting:
+        node, is_local = waiting.pop()
+        if isinstance(node, ast.ClassDef | ast.Assign | ast.AnnAssign | ast.Expr | ast.Return):
+            yield node, is_local
+        inner = is_local or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        waiting += [(child, inner) for child in ast.iter_child_nodes(node) if isinstance(child, _WITH_STATEMENTS)]
+
+
+_WITH_STATEMENTS = (ast.stmt, ast.ExceptHandler, ast.match_case)
 
 
 def _given(node: ast.stmt) -> tuple[str, ast.expr] | None:
@@ -149,7 +162,10 @@ class _Reader:
     def _attribute(self, node: ast.Attribute, depth: int) -> Value:
         owner = node.value.id if isinstance(node.value, ast.Name) else ""
         known = self.names.get(f"{owner}.{node.attr}")
-        return known if isinstance(known, Text) else Text(node.attr.lower(), node.lineno)
+        if isinstance(known, Text):
+            return known
+        # A constant of a class that stands elsewhere says by its own name what it is: `Kind.OPENAI`.
+        return Text(node.attr.lower(), node.lineno) if owner[:1].isupper() else Unknown(node.lineno)
 
     def _sum(self, node: ast.BinOp, depth: int) -> Value:
         left, right = self.value(node.left, depth), self.value(node.right, depth)
