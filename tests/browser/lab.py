@@ -186,12 +186,13 @@ class Lab:
             if self._process.poll() is not None:
                 break
             with contextlib.suppress(OSError):
-                self._call("GET", "status")
+                self.call("GET", "status")
                 return
             time.sleep(0.2)
         raise RuntimeError("JupyterLab did not start:\n" + (self.own / "server.log").read_text()[-2000:])
 
-    def _call(self, method: str, path: str) -> Any:
+    def call(self, method: str, path: str) -> Any:
+        """Ask the server's own API."""
         headers = {"Authorization": f"token {self.token}"}
         request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers=headers)
         with urllib.request.urlopen(request, timeout=10) as answer:
@@ -201,8 +202,8 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         assert self._process is not None
         with contextlib.suppress(Exception):
-            for kernel in self._call("GET", "kernels"):
-                self._call("DELETE", f"kernels/{kernel['id']}")
+            for kernel in self.call("GET", "kernels"):
+                self.call("DELETE", f"kernels/{kernel['id']}")
         for sign, wait_s in ((signal.SIGTERM, 8), (signal.SIGKILL, 3)):
             if self._process.poll() is None:
                 with contextlib.suppress(ProcessLookupError):

@@ -42,7 +42,11 @@ class Panel {
   send(what, more = {}) {
     const seq = [this.view, ++this.count];
     this.latest.set(`${what} ${more.id ?? ""}`, this.count);
-    this.model.send({ do: what, seq, ...more });
+    try {
+      this.model.send({ do: what, seq, ...more });
+    } catch {
+      this.deaf(); // the kernel that stood behind it is gone
+    }
     return this.count;
   }
 
@@ -209,7 +213,7 @@ class Panel {
     this.news.replaceChildren(...lines.map((line) => make("li", { textContent: line })));
     this.showRows();
     if (this.open && !known.has(this.open)) this.closeDetail();
-    else if (this.open && this.form && !this.isDirty()) this.send("open", { id: this.open });
+    else if (this.open && this.form) this.send("open", { id: this.open });
   }
 
   take_same() {}
@@ -220,7 +224,7 @@ class Panel {
     if (message.for === "save") {
       this.form = null;
       this.show(message.id);
-    } else if (this.open) this.send("open", { id: this.open });
+    }
   }
 
   take_problem(message) {
@@ -250,9 +254,10 @@ class Panel {
 
   drawRow(row, box) {
     const [sign, words] = signOf(row);
-    const mark = make("input", { type: "checkbox", checked: this.chosen.has(row.id), tabIndex: -1, ariaHidden: "true" });
+    // A picture of a box: the row itself is what keyboards and screen readers mark.
+    const mark = make("span", { className: "nbllm-mark", textContent: this.chosen.has(row.id) ? "☑" : "☐", ariaHidden: "true" });
     mark.addEventListener("click", (event) => { event.stopPropagation(); this.mark(row.id); });
-    const count = row.model_count === null ? "" : `${row.model_count} models`;
+    const count = row.model_count === null ? "" : counted(row.model_count);
     box.append(
       mark,
       make("span", { className: `nbllm-sign nbllm-${sign[1]}`, textContent: sign[0], ariaHidden: "true" }),
@@ -334,14 +339,20 @@ class Panel {
 
   take_detail(message) {
     if (message.id !== this.open) return;
-    if (this.form && !this.form.isNew && this.formFor === message.id && this.isDirty()) return;
-    if (this.formFor === message.id && this.detail.contains(document.activeElement) && this.sameDetail(message)) return;
+    const isShown = this.form && !this.form.isNew && this.formFor === message.id;
+    // What is being typed stays, whatever else has changed.
+    if (isShown && (this.isDirty() || this.secret?.value || this.sameDetail(message))) {
+      if (message.model_count !== null && message.model_count !== this.modelRows.length) this.send("models", { id: message.id });
+      return;
+    }
+    const asked = isShown ? this.testModel.value : "";
     this.showDetail(message);
+    if (asked) this.testModel.value = asked;
     if (message.model_count !== null) this.send("models", { id: message.id });
   }
 
   sameDetail(message) {
-    const bare = (each) => JSON.stringify({ ...each, seq: null, models_age_s: null });
+    const bare = (each) => JSON.stringify({ ...each, seq: null, model_count: null, models_age_s: null });
     return this.shown && bare(this.shown) === bare(message);
   }
 
@@ -472,10 +483,11 @@ class Panel {
       session: "in this session: it is gone when the kernel ends", "not-needed": "none needed",
       none: "none yet", hub: "from the hub",
     }[found.key.source] ?? found.key.source;
-    const secret = make("input", { type: "password", autocomplete: "new-password", spellcheck: false });
+    const secret = this.secret = make("input", { type: "password", autocomplete: "new-password", spellcheck: false });
     const keep = make("select", {}, ...[["", "where it is safest"], ["keyring", "OS keyring"], ["vault", "vault"], ["session", "this session"]]
       .map(([value, textContent]) => make("option", { value, textContent })));
-    const entry = field(found.key.source === "none" ? "Key" : "Another key", secret);
+    const hasKey = !["none", "not-needed"].includes(found.key.source);
+    const entry = field(hasKey ? "Another key" : "Key", secret);
     const where = field("Keep it in", keep);
     const pass = field(this.state?.vault === "new" ? "Choose a passphrase for the vault" : "Passphrase of the vault",
       make("input", { type: "password", autocomplete: "new-password" }));
@@ -644,7 +656,7 @@ class Panel {
     this.modelVision = make("input", { type: "checkbox" });
     for (const box of [this.modelTools, this.modelVision]) box.addEventListener("change", () => this.showModels());
     this.modelNote = make("p", { className: "nbllm-quiet", role: "status",
-      textContent: found.model_count === null ? "Not asked yet." : `${found.model_count} models, ${ago(found.models_age_s)}` });
+      textContent: found.model_count === null ? "Not asked yet." : [counted(found.model_count), ago(found.models_age_s)].filter(Boolean).join(", ") });
     this.models = virtualList({
       label: "Models", rowHeight: MODEL_ROW, key: (row) => row.id,
       draw: (row, box) => this.drawModel(row, box),
@@ -669,7 +681,7 @@ class Panel {
     if (message.id !== this.open || !this.models) return;
     this.modelRows = message.models;
     const left = message.count - message.models.length;
-    this.modelCount = `${message.count} models, ${ago(message.age_s) || "age unknown"}${left > 0 ? `, ${left} not shown` : ""}`
+    this.modelCount = `${counted(message.count)}, ${ago(message.age_s) || "age unknown"}${left > 0 ? `, ${left} not shown` : ""}`
       + (message.error ? `; ${message.error}` : "");
     this.testChoice.replaceChildren(...message.models.slice(0, 300).map((each) => make("option", { value: each.id })));
     this.showModels();
@@ -715,7 +727,7 @@ class Panel {
 
   take_servers(message) {
     const rows = message.servers.map((each) => make("li", {},
-      `${each.name} at ${each.base_url}, ${each.model_count} models${each.wants_key ? ", wants a key" : ""} `,
+      `${each.name} at ${each.base_url}, ${counted(each.model_count)}${each.wants_key ? ", wants a key" : ""} `,
       button(each.known ? "Open" : "Add", () => {
         this.extra.replaceChildren();
         if (each.known) this.show(each.id);
@@ -775,6 +787,10 @@ function keyProblem(text) {
   if (/^["'].*["']$/.test(text.trim())) return "without the quotes";
   if (/[^\x21-\x7e]/.test(text.trim())) return "a key has no such characters";
   return "";
+}
+
+function counted(count) {
+  return count === 1 ? "1 model" : `${count} models`;
 }
 
 function safeLink(text) {
