@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -38,6 +38,7 @@ class Index:
         self._models = list(models)
         self._place = {m.ref: i for i, m in enumerate(self._models)}
         self._texts = [_text(m) for m in self._models]
+        self._folded = {m.ref.casefold(): i for i, m in enumerate(self._models)}
         self._providers = [m.provider for m in self._models]
         self._lock = threading.Lock()
         self._ranks: dict[str, list[int]] = {}
@@ -78,27 +79,19 @@ class Index:
             places = [i for i in places if self._providers[i] in among]
         for test in tests(wanted):
             places = [i for i in places if test(self._models[i])]
-        found = self._matching(wanted.query.casefold(), places)
-        total = sum(map(len, found))
+        query = wanted.query.casefold()
+        sure, likely = places, places
+        for word in query.split():
+            sure, likely = self._holding(word, sure, likely)
+        total = len(likely)
         limit = total if wanted.limit is None else wanted.limit
         if wanted.sort:
-            chosen = self._sorted([i for part in found for i in part], wanted.sort, limit)
+            chosen = self._sorted(likely, wanted.sort, limit)
         else:
-            chosen = self._best(found, frozenset(first), limit)
+            chosen = self._best(self._graded(query.split(), sure, likely), frozenset(first), limit)
         return Hits(tuple(self._models[i] for i in chosen), total)
 
     # ------------------------------------------------------------ words
-
-    def _matching(self, query: str, places: Sequence[int]) -> list[Sequence[int]]:
-        """Places where every word stands, the better matches before the others."""
-        words = query.split()
-        if not words:
-            return [places]
-        sure, likely = places, places
-        for word in words:
-            sure, likely = self._holding(word, sure, likely)
-        close = set(sure)
-        return [*self._graded(query.strip(), words[0], sure), [i for i in likely if i not in close]]
 
     def _holding(self, word: str, sure: Sequence[int], likely: Sequence[int]) -> tuple[Sequence[int], Sequence[int]]:
         """`sure` and `likely` as far as they have the word; `likely` also in other spelling."""
@@ -113,14 +106,20 @@ class Index:
         more = [i for i in likely if i not in other and ((plain and plain in squeezed[i]) or i in near)]
         return exact, [*loose, *more]
 
-    def _graded(self, query: str, word: str, places: Sequence[int]) -> list[Sequence[int]]:
-        """The reference, id or last part of it; then those that have a part that starts so; then the others."""
-        texts, whole, last, start = self._texts, f"{query} ", f"/{query} ", f"/{word}"
-        exact = [i for i in places if last in texts[i] or texts[i].startswith(whole)]
-        seen = set(exact)
-        starting = [i for i in places if start in texts[i] and i not in seen]
-        seen.update(starting)
-        return [exact, starting, [i for i in places if i not in seen]]
+    def _graded(self, words: Sequence[str], sure: Sequence[int], likely: Sequence[int]) -> Iterator[Sequence[int]]:
+        """The better matches before the others; what was given once may come again.
+
+        The reference, id or last part of it; those that have a part that starts so; all that have the words; all.
+        """
+        if words:
+            texts, query, start = self._texts, " ".join(words), f"/{words[0]}"
+            starting = [i for i in sure if start in texts[i]]
+            whole = self._folded.get(query)
+            yield [whole] if whole is not None and whole in sure else []
+            yield [i for i in starting if f"/{query} " in texts[i]]
+            yield starting
+        yield sure
+        yield likely
 
     def _vocabulary(self) -> Words:
         with self._lock:
@@ -136,17 +135,16 @@ class Index:
 
     # ------------------------------------------------------------ order
 
-    def _best(self, found: Sequence[Sequence[int]], first: frozenset[str], limit: int) -> list[int]:
-        chosen: list[int] = []
+    def _best(self, parts: Iterable[Sequence[int]], first: frozenset[str], limit: int) -> list[int]:
+        chosen: dict[int, None] = {}
         whose = self._providers
-        for part in found:
+        for part in parts:
             if len(chosen) >= limit:
                 break
-            preferred = [i for i in part if whose[i] in first]
-            chosen += preferred
+            chosen.update(dict.fromkeys(i for i in part if whose[i] in first))
             if len(chosen) < limit:
-                chosen += [i for i in part if whose[i] not in first]
-        return chosen[:limit]
+                chosen.update(dict.fromkeys(part))
+        return list(chosen)[:limit]
 
     def _sorted(self, places: Sequence[int], sort: str, limit: int) -> list[int]:
         rank = self._rank(sort)

@@ -29,10 +29,11 @@ class Words:
             for word in set(_WORD.findall(text)):
                 self._places.setdefault(word, []).append(place)
         self._words = list(self._places)
-        self._sharing: dict[str, list[int]] = {}
+        self._sharing: dict[tuple[str, int], list[int]] = {}
+        """Words by a pair of letters and their length: only words about as long can be meant."""
         for number, word in enumerate(self._words):
             for pair in _pairs(word):
-                self._sharing.setdefault(pair, []).append(number)
+                self._sharing.setdefault((pair, len(word)), []).append(number)
 
     def near(self, typed: str) -> set[int]:
         """The texts that hold a word most like `typed`; none for words that are short or mostly digits."""
@@ -55,13 +56,12 @@ class Words:
 
     def _candidates(self, typed: str, allowed: int) -> list[str]:
         shared: Counter[int] = Counter()
-        for pair in _pairs(typed):
-            shared.update(self._sharing.get(pair, ()))
-        shortest, longest = len(typed) - allowed, len(typed) + allowed
+        for length in range(len(typed) - allowed, len(typed) + allowed + 1):
+            for pair in _pairs(typed):
+                shared.update(self._sharing.get((pair, length), ()))
         words = self._words
-        fitting = (n for n in shared if shortest <= len(words[n]) <= longest)
         # Of two words that are as much alike, the more usual one is more likely meant.
-        best = heapq.nlargest(_CANDIDATES, fitting, key=lambda n: (shared[n], len(self._places[words[n]])))
+        best = heapq.nlargest(_CANDIDATES, shared, key=lambda n: (shared[n], len(self._places[words[n]])))
         return [words[n] for n in best]
 
 
