@@ -1,6 +1,6 @@
 """How long a fetch of many providers takes beside the slowest of them, and how much memory all recorded listings take.
 
-    python benchmarks/fetch.py [--providers 100] [--after 0.3] [--models 50] [--runs 5] [--listings DIR]
+    python benchmarks/fetch.py [--providers 100] [--after 0.3] [--models 5 50] [--runs 5] [--listings DIR]
 
 The providers are servers on ports of their own in another process of this machine; each run is a fresh process with a
 temporary home. DIR holds recorded listings `models_ID.json`; without it that part is left out. Writes
@@ -144,7 +144,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--providers", type=int, default=100)
     parser.add_argument("--after", type=float, default=0.3)
-    parser.add_argument("--models", type=int, default=50)
+    parser.add_argument("--models", type=int, nargs="+", default=[5, 50])
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--listings", type=Path)
     asked = parser.parse_args()
@@ -155,7 +155,7 @@ def main() -> None:
             "said": "servers in another process of the same machine; each run a fresh process; times around the "
                     "iteration, so without the start of Python; `first` includes what is imported and opened late",
         },
-        "at_once": at_once(asked.providers, asked.after, asked.models, asked.runs),
+        "at_once": [at_once(asked.providers, asked.after, models, asked.runs) for models in asked.models],
         "memory": memory(asked.listings) if asked.listings else None,
     }  # fmt: skip
     RESULT.write_text(json.dumps(found, indent=1) + "\n")
