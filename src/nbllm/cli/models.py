@@ -108,6 +108,7 @@ def _wanted(
 def _refresh(providers: Sequence[str]) -> None:
     """Ask providers for their lists; what did not work is told on stderr."""
     from nbllm.catalog.fetch import FetchOptions  # noqa: PLC0415  (the core: only when a command runs)
+    from nbllm.catalog.fetch_table import problems  # noqa: PLC0415
     from nbllm.cli.fetch import take  # noqa: PLC0415
 
     fetching = _workspace().fetch(providers, every=not providers, options=FetchOptions(force=True))
@@ -116,7 +117,7 @@ def _refresh(providers: Sequence[str]) -> None:
     for result in fetching.results:
         if result.outcome == "failed" or (result.outcome == "skipped" and result.provider in providers):
             warn(f"warning: {result.provider} could not be asked: {result.reason}")
-    for line in fetching.remarks:
+    for line in problems(fetching):
         warn(f"warning: {line}")
 
 

@@ -111,7 +111,8 @@ def _wanted(asked: argparse.Namespace, query: str) -> Wanted:
 
 def _refresh(providers: Sequence[str]) -> list[str]:
     """Ask providers for their lists; what did not work, a sentence each."""
-    from nbllm.catalog.fetch import FetchOptions  # noqa: PLC0415
+    from nbllm.catalog.fetch import FetchOptions  # noqa: PLC0415  (with the workspace, not before)
+    from nbllm.catalog.fetch_table import problems  # noqa: PLC0415
 
     fetching = workspace().fetch(providers, every=not providers, options=FetchOptions(force=True))
     with Progress("asked", fetching.total) as progress:
@@ -119,7 +120,7 @@ def _refresh(providers: Sequence[str]) -> list[str]:
             if result.outcome != "skipped":
                 progress.step(f"{result.provider}: {result.outcome}")
     failed = [f"{r.provider} could not be asked: {r.reason}" for r in fetching.results if _is_told(r, providers)]
-    return [*failed, *fetching.remarks]
+    return [*failed, *problems(fetching)]
 
 
 def _is_told(result: Any, providers: Sequence[str]) -> bool:
