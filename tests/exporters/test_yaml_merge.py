@@ -401,8 +401,8 @@ def test_a_change_that_would_show_elsewhere_is_refused() -> None:
 
 
 def test_a_result_that_says_something_else_is_not_given_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Should a place ever be found wrongly, the file is refused."""
-    monkeypatch.setattr("nbllm.exporters.yaml_edit.Editor._behind", lambda self, node, column: self.root.end)
+    """Should something ever be written wrongly, the file is refused."""
+    monkeypatch.setattr("nbllm.exporters.yaml_edit.item", lambda value, *, column, style: ["- type: wrong"])
     with pytest.raises(ExportError, match="without harm"):
         exporter("aichat").merge(AICHAT, [groq(id="new")], "add")
 
