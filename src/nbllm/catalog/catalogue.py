@@ -185,6 +185,7 @@ class Catalogue:
             if self._index is None or changed or self._marked is not marked:
                 spoken = list(self._spoken_of(marked, rows))
                 self._index = self._listed.with_models(spoken) if spoken else self._listed
+                self.builds += bool(spoken)
                 self._marked = marked
             return self._index
 

@@ -28,6 +28,8 @@ MIN_MODELS = 2
 _calls = schema.calls
 _READ = ("provider", "model", "latency_ms", "ttft_ms", "input_tokens", "cached_input_tokens", "cache_write_tokens",
          "output_tokens", "finish_reason", "error_type")  # fmt: skip
+_WHOLE = ("stop", "tool_calls")
+"""How a whole answer ends; one that was cut is shorter and cheaper."""
 _CALLS_READ = 20_000
 """The newest ones; what was measured long ago may hold no longer."""
 
@@ -110,10 +112,7 @@ class Adviser:
             past = found.setdefault(f"{call['provider']}/{call['model']}", Past())
             if call["error_type"]:
                 past.failed += 1
-            elif call["finish_reason"] in (
-                "stop",
-                "tool_calls",
-            ):  # a cut answer is shorter and cheaper than a whole one
+            elif call["finish_reason"] in _WHOLE:
                 past.answers.append(call)
         return found
 

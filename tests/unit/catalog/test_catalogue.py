@@ -83,7 +83,12 @@ def test_the_index_is_made_once_for_each_change_and_never_for_a_search(workspace
 
     workspace.marks.set_favourites(["peer/big"])
     assert refs(workspace, Wanted(favourites=True)) == ["peer/big"]
-    assert catalogue.builds == 3, "a mark says nothing of the models"
+    assert catalogue.builds == 3, "a mark of a listed model says nothing of the models"
+
+    workspace.marking.add("peer/new", {"context": 1})
+    for _ in range(3):
+        assert refs(workspace, Wanted("peer/new")) == ["peer/new"]
+    assert catalogue.builds == 4
 
 
 def test_threads_that_ask_at_once_share_one_index(workspace: Workspace) -> None:

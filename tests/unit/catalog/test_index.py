@@ -59,6 +59,7 @@ CASES = (
     Case("words in any order and case", Wanted("70B LLAMA"), (TUNED, SMALL, QUICK)),
     Case("the name counts", Wanted("tuned"), (TUNED,)),
     Case("the whole reference", Wanted("lab/gpt-5"), ("lab/gpt-5",)),
+    Case("the whole reference, which a filter excludes", Wanted("lab/gpt-5", tools=True), ()),
     Case("without separators", Wanted("gpt4"), ("lab/gpt-4", "lab/gpt-5")),
     Case("a letter wrong", Wanted("embod"), ("lab/embed-1",)),
     Case("nothing like it", Wanted("zzzzzz"), ()),
