@@ -88,7 +88,7 @@ class AnthropicAdapter:
 
     async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
         """The provider's own listing, all pages, and what came with them."""
-        url = endpoint.provider.models_url or f"{endpoint.base_url}/v1/models"
+        url = endpoint.provider.listing_url
         return await ask_pages(endpoint, url, asking, paging="after_id", headers=_headers())
 
 

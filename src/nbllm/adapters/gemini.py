@@ -90,7 +90,7 @@ class GeminiAdapter:
 
     async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
         """All models, all pages, and what came with them."""
-        url = endpoint.provider.models_url or f"{endpoint.base_url}/models"
+        url = endpoint.provider.listing_url
         return await ask_pages(_as_gemini_lists(endpoint), url, asking, paging="page_token")
 
 

@@ -92,7 +92,7 @@ class OllamaAdapter:
 
     async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
         """The models that are on the server's disk, and what came with them."""
-        return await ask_pages(endpoint, endpoint.provider.models_url or f"{endpoint.base_url}/api/tags", asking)
+        return await ask_pages(endpoint, endpoint.provider.listing_url, asking)
 
 
 # ---------------------------------------------------------------- the body

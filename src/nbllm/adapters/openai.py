@@ -107,10 +107,7 @@ class OpenAIAdapter:
 
     async def ask_listing(self, endpoint: Endpoint, asking: Asking) -> Listed:
         """The provider's own listing, and what came with it."""
-        row = endpoint.provider
-        # A row of kind `url` is a list of models, and its address is that of the list.
-        url = endpoint.base_url if row.kind == "url" else f"{endpoint.base_url}/models"
-        return await ask_pages(endpoint, row.models_url or url, asking)
+        return await ask_pages(endpoint, endpoint.provider.listing_url, asking)
 
 
 # ---------------------------------------------------------------- the body

@@ -110,7 +110,7 @@ class Writer:
 
     def by_hand(self, provider: ProviderConfig) -> str | None:
         """In `dump-models`: how to ask a provider by hand, as the script printed it. The key is its variable's name."""
-        return dump_models.curl_line(provider, listing_url(provider)) if self.whole else None
+        return dump_models.curl_line(provider, redact(provider.listing_url)) if self.whole else None
 
     def failed_ids(self) -> list[str]:
         """In `dump-models`: whose last attempt failed, as `failed_models.json` in the folder says."""
@@ -157,7 +157,7 @@ class Writer:
     def _note_failure(self, result: Fetched) -> None:
         if not self.whole or result.error is None or isinstance(result.error, CredentialError | OfflineError):
             return  # a missing key is no failure there
-        url = listing_url(self._provider(result.provider))
+        url = redact(self._provider(result.provider).listing_url)
         text = redact(dump_models.error_text(result.error, url))
         self._events.append(dump_models.Event(result.provider, text, at=self._now()))
 
@@ -189,13 +189,6 @@ def _known(word: str, words: Sequence[str], what: str) -> str:
         return word
     close = difflib.get_close_matches(word.lower(), words, n=3)
     raise UsageError(f"there is no {what} {word!r}", hint=f"{what}s: {', '.join(close or words)}")
-
-
-def listing_url(provider: ProviderConfig) -> str:
-    """Where a provider's listing is, for people to read: a key that stands in the query is taken out."""
-    base = provider.base_url.rstrip("/")
-    path = {"anthropic": "/v1/models", "ollama": "/api/tags", "url": "", "demo": ""}.get(provider.kind, "/models")
-    return redact(provider.models_url or base + path)
 
 
 # ---------------------------------------------------------------- plain files

@@ -191,14 +191,12 @@ class Run:
         """Whether the listing also comes without the key, so that it says nothing about it."""
         if self._row.models_need_key is not None:
             return not self._row.models_need_key
-        paths = {"openai": "/models", "url": "", "gemini": "/models", "anthropic": "/v1/models"}
-        if self._row.kind not in paths or self._row.auth == "none":
+        if self._row.kind not in ("openai", "url", "gemini", "anthropic") or self._row.auth == "none":
             return False
-        url = self._row.models_url or self._endpoint.base_url + paths[self._row.kind]
         bare = self._row.model_copy(update={"auth": "none", "headers": {}})
         with contextlib.suppress(NbllmError, TimeoutError):
             async with asyncio.timeout(self._timeout_s / 2):
-                async with self._http.stream("GET", url, provider=bare, key=None) as response:
+                async with self._http.stream("GET", self._row.listing_url, provider=bare, key=None) as response:
                     return bool(200 <= response.status_code < 300)
         return False
 

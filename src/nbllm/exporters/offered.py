@@ -7,12 +7,6 @@ from nbllm.foreign import visible
 from nbllm.providers.readiness import lacking
 from nbllm.providers.spec import AUTH_SCHEMES, ModelInfo
 
-_OTHER_THAN_CHAT = {
-    "embedding", "embeddings", "image", "images", "audio", "video", "rerank", "reranker", "reranking", "moderation",
-    "moderations", "tts", "stt", "speech", "transcribe", "transcription", "translation", "ocr", "music",
-    "classification",
-}  # fmt: skip
-
 
 def no_way(provider: Exported) -> str | None:
     """Why no tool can have this provider; None: nothing stands in the way."""
@@ -47,7 +41,7 @@ def chat_models(provider: Exported) -> list[ModelInfo]:
 
 
 def _may_chat(model: ModelInfo) -> bool:
-    if model.type is not None and model.type.lower() in _OTHER_THAN_CHAT:
+    if model.type not in (None, "chat"):
         return False
     return model.output_modalities is None or "text" in model.output_modalities
 

@@ -21,6 +21,9 @@ AUTH_SCHEMES: Mapping[str, str | None] = {
 }
 """Names that `auth` takes, and the header each stands for. Anything else is a header template of its own."""
 
+_LISTING_PATHS = {"anthropic": "/v1/models", "ollama": "/api/tags", "url": ""}
+"""Where a wire format has its listing, below the base URL, when that is not `/models`."""
+
 Status = Literal["live", "unverified", "retired", "unsupported"]
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]*")
@@ -230,6 +233,11 @@ class ProviderConfig(_Row):
     def needs_key(self) -> bool:
         """Whether nothing can be asked without a key."""
         return self.auth != "none" and not self.key_optional
+
+    @property
+    def listing_url(self) -> str:
+        """Where the models are listed: `models_url`, else where the wire format has it."""
+        return self.models_url or self.base_url.rstrip("/") + _LISTING_PATHS.get(self.kind, "/models")
 
     def quirk(self, name: str, default: Any = None) -> Any:
         """The value of a quirk."""
