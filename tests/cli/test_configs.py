@@ -101,12 +101,12 @@ def test_who_is_left_out_for_want_of_a_catalogue_is_named(tmp_path: Path, monkey
 
 
 def test_a_dry_run_writes_nothing(codex: Path, home: Path) -> None:
-    before = sorted(p for p in home.rglob("*"))
     done = nbllm("update-configs", "--tool", "codex", "--provider", "acme", "--dry-run")
     assert done.returncode == 0
     assert f"{codex}: would be changed (1 added)" in done.stdout
     assert codex.read_text() == FILES["codex"].text
-    assert [p for p in sorted(home.rglob("*")) if "checks" not in p.parts] == before
+    # The cache of what is known of models may be made by looking; nothing of ours is.
+    assert sorted(p.name for p in home.iterdir() if p.name != "cache") == ["config.toml"]
 
 
 def test_who_is_left_out_is_named_with_the_reason(codex: Path) -> None:
