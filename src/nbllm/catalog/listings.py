@@ -128,6 +128,7 @@ class Listings:
         self._clock = clock
         self._running: dict[tuple[str, str, bool], _Question] = {}
         self._answered: dict[tuple[str, str], float] = {}
+        self._sizes: dict[str, tuple[object, int, float]] = {}
 
     # ------------------------------------------------------------ what is known
 
@@ -137,6 +138,32 @@ class Listings:
         if kept is None:
             return CachedListing(with_added(provider, ()), None, None, stale=True)
         return CachedListing(with_added(provider, kept.models), kept.fetched_at, kept.age_s, kept.stale)
+
+    def size(self, provider: ProviderConfig) -> tuple[int | None, float | None]:
+        """How many models are known, and the age of the list; None as in `CachedListing`, or when nothing is known.
+
+        A list that has not changed is not read again: a table asks this of every provider, and a list may be long.
+        """
+        if provider.models:  # some may be in the list as well
+            known = self.cached(provider)
+            return len(known.models), known.age_s
+        stamp = self._stamp(provider)
+        if stamp is None:
+            return None, None
+        seen = self._sizes.get(provider.id)
+        if seen is None or seen[0] != stamp:
+            if (kept := self.kept(provider)) is None:
+                return None, None
+            seen = self._sizes[provider.id] = stamp, len(kept.models), kept.fetched_at
+        age_s = self._age_s(seen[2])
+        return (None if age_s is None and not seen[1] else seen[1]), age_s
+
+    def _stamp(self, provider: ProviderConfig) -> object:
+        try:
+            info = self._file(provider.id).stat()
+        except OSError:
+            return None
+        return _address(provider), info.st_mtime_ns, info.st_size, info.st_ino
 
     def kept(self, provider: ProviderConfig) -> Kept | None:
         """The provider's last listing; None when there is none for its present address, or it cannot be read."""

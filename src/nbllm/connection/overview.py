@@ -95,15 +95,18 @@ class Overview:
 
     def usable_ids(self) -> list[str]:
         """The providers that could be asked now."""
-        return [p.id for p in self._registry.all() if self.is_usable(p)]
+        with self._registry.held():
+            return [p.id for p in self._registry.all() if self.is_usable(p)]
 
     def table(self, *, every: bool = False) -> ProviderTable:
         """The providers that can be used now and the user's own; `every` adds the rest."""
-        rows = self._registry.all()
-        shown = [p for p in rows if every or self.is_usable(p) or self._registry.is_own(p.id)]
-        table = [self._row(p) for p in shown]
-        silent = [] if every else [p for p, row in zip(shown, table, strict=True) if self._is_silent(p, row)]
-        note = _note(silent, sum(self._lacks_key(p) for p in rows if p not in shown))
+        with self._registry.held():
+            rows = self._registry.all()
+            shown = {p.id: p for p in rows if every or self.is_usable(p) or self._registry.is_own(p.id)}
+            table = [self._row(p) for p in shown.values()]
+            pairs = () if every else zip(shown.values(), table, strict=True)
+            silent = [p for p, row in pairs if self._is_silent(p, row)]
+            note = _note(silent, sum(self._lacks_key(p) for p in rows if p.id not in shown))
         return ProviderTable(table, silent=[p.id for p in silent], note=note)
 
     def _is_silent(self, provider: ProviderConfig, row: Row) -> bool:
@@ -118,9 +121,7 @@ class Overview:
     def _row(self, provider: ProviderConfig) -> dict[str, Any]:
         last = self._checks.last(provider)
         key = self._credentials.status(provider, self._registry.key_variables(provider.id))
-        listing = self.known(provider)
-        age = listing.age_s
-        count = None if age is None and not listing.models else len(listing.models)
+        count, age = self._size(provider)
         return {
             "id": provider.id,
             "name": provider.title,
@@ -136,6 +137,12 @@ class Overview:
             "last_check": None if last is None else asdict(last),
             "lacking": list(lacking(provider)),
         }
+
+    def _size(self, provider: ProviderConfig) -> tuple[int | None, float | None]:
+        if not provider.gguf:
+            return self._listings.size(provider)
+        known = self.known(provider)
+        return (None if known.age_s is None and not known.models else len(known.models)), known.age_s
 
     def known_models(self, provider_id: str) -> Mapping[str, ModelInfo]:
         """What is known of a provider's models without asking it."""

@@ -6,9 +6,10 @@ a variable that counts has changed, so a change holds at once. No network, no ke
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from nbllm.errors import RegistryError, SettingsError
@@ -52,8 +53,23 @@ class Registry:
         self._granted: tuple[Snapshot, dict[str, tuple[str, ...]]] = (self._snapshot, {})
         self._repaired: dict[str, tuple[str, ...]] = {}
         self._logged: set[str] = set()
+        self._held = threading.local()
 
     # --- reading
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Within the block this thread sees the rows as they are at its start.
+
+        For hundreds of questions at once: file and environment are looked at once, and no row goes away in between.
+        Nothing may be written within it.
+        """
+        outer = getattr(self._held, "snapshot", None)
+        self._held.snapshot = self._now()
+        try:
+            yield
+        finally:
+            self._held.snapshot = outer
 
     def all(self) -> list[ProviderConfig]:
         """Every row that can be used, disabled and retired ones too: the bundled ones first, then the user's."""
@@ -107,10 +123,12 @@ class Registry:
         A key from the environment goes to the origin of the bundled (or installed) row, to a base URL that comes
         from the environment too, and to an origin whose table in `config.toml` names the variable in `env`.
         """
-        self.get(id)
+        latest = self._now()
+        if id not in latest.rows:
+            self.get(id)  # says why
         now, known = self._granted
-        if now is not self._snapshot:  # a search asks this of every row
-            now, known = self._granted = self._snapshot, {}
+        if now is not latest:  # a search asks this of every row
+            now, known = self._granted = latest, {}
         if id not in known:
             known[id] = granted_variables(now.rows[id].config, now.layers[id])
         return known[id]
@@ -370,6 +388,9 @@ class Registry:
     # --- keeping up
 
     def _now(self) -> Snapshot:
+        held: Snapshot | None = getattr(self._held, "snapshot", None)
+        if held is not None:
+            return held
         with self._lock:
             environ = self._settings.environ
             seen = (self._config.stamp(), environment.fingerprint(environ, self._watched))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import pytest
 
 from chatting import says, talking
 from key_shapes import SHAPES, traces
+from nbllm.catalog.listings import Listings, _address
 from nbllm.chat.options import ChatOptions
 from nbllm.connection.overview import COLUMNS
 from nbllm.credentials import Secret
 from nbllm.errors import RegistryError, UnknownModelError
+from nbllm.providers import environment
+from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.workspace import Workspace
 
 
@@ -185,3 +189,37 @@ def test_references_to_choose_from_ask_no_network() -> None:
     with talking(says("hi"), models=["a", "b"]) as (workspace, server):
         assert {"peer/a", "peer/b"} <= set(workspace.overview.known_refs())
         assert server.requests == []
+
+
+def test_a_table_of_many_looks_once_at_the_environment_and_reads_a_list_once(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(40):
+        workspace.registry.set_session(f"p{n:02}", base_url="http://127.0.0.1:9/v1", auth="none")
+    row = workspace.registry.get("p07")
+    workspace.listings.folder.mkdir(parents=True)
+    listings = workspace.listings
+    listings._keep("p07", _kept(row, time.time() - 60), (ModelInfo("p07", "a"), ModelInfo("p07", "b")))
+    looks: list[int] = []
+    look = environment.fingerprint
+    monkeypatch.setattr(environment, "fingerprint", lambda *a: looks.append(1) or look(*a))
+
+    def size() -> object:
+        found = {each["id"]: each for each in workspace.overview.table(every=True).rows}["p07"]
+        return found["model_count"], found["models_age_s"]
+
+    assert size() == (2, 60)
+    assert len(looks) == 1
+    with monkeypatch.context() as patch:
+        read: list[str] = []
+        patch.setattr(Listings, "kept", lambda _, row: read.append(row.id))
+        assert size() == (2, 60)
+        assert "p07" not in read
+    listings._keep("p07", _kept(row, time.time()), (ModelInfo("p07", "a"),))
+    assert size() == (1, 0)
+    workspace.registry.set_session("p07", base_url="http://127.0.0.1:8/v1")  # another server: that list is not its
+    assert size() == (None, None)
+
+
+def _kept(row: ProviderConfig, fetched_at: float) -> dict[str, object]:
+    return {"version": 1, "provider": row.id, "address": _address(row), "fetched_at": fetched_at, "count": 2}

@@ -215,6 +215,23 @@ def test_a_change_of_file_or_environment_holds_at_once(bench, registry):
     assert registry.get("groq").base_url == "https://api.groq.com/openai/v1"
 
 
+def test_rows_that_are_held_stay_as_they_are_for_that_thread_and_that_long(bench, registry):
+    seen: list[bool] = []
+    with registry.held():
+        assert "acme" not in registry.ids()
+        bench.write('[providers.acme]\nbase_url = "https://a.example/v1"\nenv = ["ACME_API_KEY"]\n')
+        other = threading.Thread(target=lambda: seen.append("acme" in registry.ids()))
+        other.start()
+        other.join()
+        with registry.held():
+            pass
+        assert "acme" not in registry.ids()
+        with pytest.raises(UnknownProviderError):
+            registry.key_variables("acme")
+    assert seen == [True]
+    assert registry.key_variables("acme") == ("ACME_API_KEY",)
+
+
 def test_nothing_is_built_again_while_nothing_changed(bench, registry, monkeypatch):
     registry.all()
     monkeypatch.setattr("nbllm.providers.registry.build", lambda *a, **k: pytest.fail("built again"))

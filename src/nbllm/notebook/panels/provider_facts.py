@@ -30,7 +30,8 @@ def stamp(workspace: Workspace) -> object:
     """Something that is equal while nothing has changed that the list shows."""
     paths = workspace.paths
     folders = [_modified(paths.cache_dir / name) for name in ("checks", "listings")]
-    keys = tuple(_key(workspace, row)["source"] for row in workspace.registry.all())
+    with workspace.registry.held():
+        keys = tuple(_key(workspace, row)["source"] for row in workspace.registry.all())
     return (workspace.config.stamp(), *folders, keys, workspace.settings["model"], workspace.marks.read())
 
 
@@ -43,6 +44,11 @@ def _modified(folder: Any) -> float | None:
 
 def state(workspace: Workspace) -> dict[str, Any]:
     """The list of providers and what stands around it."""
+    with workspace.registry.held():
+        return _state(workspace)
+
+
+def _state(workspace: Workspace) -> dict[str, Any]:
     overview, registry = workspace.overview, workspace.registry
     usable = set(overview.usable_ids())
     loved = Counter(ref.partition("/")[0] for ref in workspace.marks.read().favourites)
