@@ -97,6 +97,10 @@ class Workspace:
         """Where conversations and usage are kept; in memory when the disk cannot be used."""
         return self._once("store", lambda: Store.open(self.paths, self.settings["database_url"]))
 
+    def has_store(self) -> bool:
+        """Whether there is a store already; the first write makes one."""
+        return "store" in self._opened or bool(self.settings["database_url"]) or self.paths.database.exists()
+
     @property
     def conversations(self) -> Conversations:
         """The stored messages."""
@@ -142,7 +146,7 @@ class Workspace:
     @property
     def marks(self) -> Marks:
         """Favourites, groups, aliases, and models added by hand."""
-        return self._once("marks", lambda: Marks(lambda: self.store))
+        return self._once("marks", lambda: Marks(lambda: self.store, self.has_store))
 
     def catalogue(self) -> Catalogue:
         """All models that are known."""

@@ -46,15 +46,20 @@ class Marked:
         return list(dict.fromkeys((*self.favourites, *grouped, *self.models)))
 
 
+_NONE = Marked()
+
+
 class Marks:
     """The marks of one store. May be called from any thread; other processes' marks are seen at the next `read`.
 
     Args:
         store: Gives the store; called when it is needed.
+        is_there: Whether there is a store to read. Where there is none there are no marks, and looking makes none.
     """
 
-    def __init__(self, store: Callable[[], Store]) -> None:
+    def __init__(self, store: Callable[[], Store], is_there: Callable[[], bool] = lambda: True) -> None:
         self._store = store
+        self._is_there = is_there
         self._lock = threading.Lock()
         self._stamp: object = None
         self._marked = Marked()
@@ -65,6 +70,8 @@ class Marks:
         Raises:
             StoreError: The store was written by a newer nbllm.
         """
+        if not self._is_there():
+            return _NONE
         store = self._store()
         stamp = (store.generation, store.read(_stamp))
         with self._lock:

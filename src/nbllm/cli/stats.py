@@ -65,7 +65,7 @@ def _listings(workspace: Workspace) -> dict[str, Any]:
 def _kept(workspace: Workspace) -> dict[str, Any]:
     """What stands in the store: marks, conversations, calls."""
     marked, counts = Marked(), dict.fromkeys((*_TABLES, "failed_calls"), 0)
-    if workspace.settings["database_url"] or workspace.paths.database.exists():
+    if workspace.has_store():
         marked, counts = workspace.marks.read(), workspace.store.read(_counts)
     marks = {
         "favourites": len(marked.favourites),
