@@ -13,7 +13,9 @@ import pytest
 
 from chatting import says, talking
 from key_shapes import SHAPES, traces
+from nbllm import aio
 from nbllm.cli import main
+from nbllm.connection import discover as looking
 from nbllm.notebook.panels.provider_desk import Message, ProviderDesk
 from nbllm.workspace import Workspace
 from wire_server import Stall, WireServer, answer
@@ -103,6 +105,60 @@ def test_an_action_returns_at_once_and_answers_later(browser: Browser, workspace
         assert browser.heard == []
 
 
+class _Untouchable:
+    """A workspace that an action may not touch on the thread that it came on."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise ZeroDivisionError(f"{name} was touched")
+
+
+def _every_action(desk: ProviderDesk) -> list[str]:
+    return sorted({*desk._actions, "key", "keep", "header"})
+
+
+def test_every_action_only_schedules_and_what_it_raises_is_a_message(workspace: Workspace) -> None:
+    browser = Browser(workspace)
+    browser.desk._workspace = _Untouchable()  # type: ignore[assignment]
+    names = _every_action(browser.desk)
+    assert {"hello", "sync", "save", "test", "test_many", "import", "key", "header"} <= set(names)
+    held, go = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        held.set()
+        go.wait(10)  # the loop stands still: whatever happens now happens on this thread
+
+    aio.submit(hold())
+    assert held.wait(10)
+    try:
+        more = {"id": "x", "ids": ["x"], "model": "m", "name": "X-Team", "value": "v", "key": "abcdefghijkl1234"}
+        asked = {name: browser.do(name, **more) for name in names if name not in ("cancel", "judge")}
+        assert browser.heard == []
+    finally:
+        go.set()
+    waiting = dict(asked)
+    while waiting:
+        said = browser.until(lambda m: m["type"] == "problem" and m["seq"] in waiting.values())
+        assert "ZeroDivisionError" in said["message"]
+        waiting = {name: seq for name, seq in waiting.items() if seq != said["seq"]}
+    assert "touched" not in browser.text
+
+
+def test_actions_from_many_threads_are_each_answered_once(browser: Browser) -> None:
+    def ask(thread: int) -> None:
+        for n in range(10):
+            browser.desk.receive({"do": "judge", "seq": [f"t{thread}", n], "new": True, "id": "x", "fields": {}})
+
+    threads = [threading.Thread(target=ask, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    while len(browser.heard) < 80:
+        browser.until(lambda m: True)
+    assert sorted(m["seq"] for m in browser.heard) == sorted([f"t{t}", n] for t in range(8) for n in range(10))
+    assert {m["type"] for m in browser.heard} == {"verdict"}
+
+
 @pytest.mark.parametrize(
     "action", [None, "text", 7, [], {}, {"do": "launch"}, {"do": "open", "id": "nobody"}, {"do": "open"}]
 )
@@ -148,7 +204,7 @@ def test_typed_fields_are_judged_and_repairs_offered(browser: Browser) -> None:
         fields={"base_url": "http://example.org/v1", "rate_limit": {"requests_per_minute": "many"}},
     )
     assert "confirmed_http" in verdict["problems"]
-    assert "requests_per_minute" in verdict["problems"]["rate_limit"]
+    assert "whole number" in verdict["problems"]["requests_per_minute"]
 
 
 def test_a_key_in_the_wrong_field_is_refused_and_not_repeated(browser: Browser) -> None:
@@ -200,7 +256,102 @@ def test_headers_are_named_and_their_values_stay(browser: Browser, workspace: Wo
     assert dict(workspace.registry.get("twin").headers) == {}
 
 
+def test_a_header_is_set_and_removed_by_name_and_its_value_stays(browser: Browser, workspace: Workspace) -> None:
+    browser.ask("save", id="mine", new=True, fields={"base_url": "https://h.example/v1", "auth": "none"})
+    action = {"do": "header", "seq": ["view", 77], "id": "mine", "name": "X-Team", "value": "tulip-harvest"}
+    browser.desk.receive(action)
+    assert "value" not in action
+    said = browser.until(lambda m: m.get("seq") == ["view", 77])
+
+    assert said["said"] == ["mine: the header X-Team is set"]
+    assert dict(workspace.registry.get("mine").headers) == {"X-Team": "tulip-harvest"}
+    assert browser.ask("open", id="mine")["headers"] == ["X-Team"]
+    assert browser.ask("header", id="mine", name="X-Team")["said"] == ["mine: the header X-Team is removed"]
+    assert dict(workspace.registry.get("mine").headers) == {}
+    assert "tulip" not in browser.text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("", "v"),
+        ("X Team", "v"),
+        ("X:Team", "v"),
+        ("X-Team", "one\r\nX-Other: tulip"),
+        ("Authorization", "Bearer tulip"),
+    ],
+)
+def test_a_header_that_cannot_be_sent_is_refused(browser: Browser, workspace: Workspace, name: str, value: str) -> None:
+    browser.ask("save", id="mine", new=True, fields={"base_url": "https://h.example/v1", "auth": "none"})
+    assert browser.ask("header", id="mine", name=name, value=value)["type"] == "problem"
+    assert dict(workspace.registry.get("mine").headers) == {}
+    assert "tulip" not in browser.text
+
+
+def test_entries_of_tables_are_taken_away_again(browser: Browser, workspace: Workspace) -> None:
+    limits = {"requests_per_minute": 60, "tokens_per_minute": 9000, "concurrency": 2}
+    fields = {"base_url": "http://127.0.0.1:9/v1", "params": {"top_p": 1, "seed": 4}, "rate_limit": limits}
+    browser.ask("save", id="mine", new=True, fields=fields)
+    assert browser.ask("open", id="mine")["fields"]["rate_limit"] == limits
+
+    changes = {"params": {"seed": None}, "rate_limit": {"concurrency": 3, "tokens_per_minute": None}}
+    browser.ask("save", id="mine", fields=changes)
+    row = workspace.registry.get("mine")
+    assert dict(row.params) == {"top_p": 1}
+    assert row.rate_limit.model_dump() == {"requests_per_minute": 60, "tokens_per_minute": None, "concurrency": 3}
+
+    bad = {"requests_per_minute": 0, "tokens_per_minute": "many", "concurrency": 2}
+    verdict = browser.ask("judge", id="mine", new=False, fields={"rate_limit": bad, "auth": "telepathy"})
+    assert set(verdict["problems"]) == {"requests_per_minute", "tokens_per_minute", "auth"}
+
+
+def test_what_is_still_to_be_set_is_said(browser: Browser) -> None:
+    rows = {row["id"]: row for row in browser.ask("hello")["rows"]}
+    found = browser.ask("open", id="azure")
+
+    assert rows["azure"]["lacking"] == found["lacking"] != []
+    assert found["lacking"][0] in found["hindrance"]["message"]
+    assert "--base-url" in found["hindrance"]["hint"]
+    assert "${" in found["template"]
+    assert browser.ask("open", id="demo")["hindrance"] is None
+
+
 # ---------------------------------------------------------------- keys
+
+
+def test_how_keys_begin_is_known_for_a_providers_own_address_only(browser: Browser) -> None:
+    assert browser.ask("open", id="groq")["key_prefix"] == ["gsk_"]
+    assert browser.ask("open", id="google")["key_prefix"] == ["AIza", "AQ."]
+    assert browser.ask("open", id="mistral")["key_prefix"] == []
+    browser.ask("save", id="groq", fields={"base_url": "https://proxy.example/v1"})
+    assert browser.ask("open", id="groq")["key_prefix"] == []
+
+
+def test_a_key_of_a_hub_is_said_to_be_the_hubs(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GROQ_API_KEY", "abcdefghijkl1234")
+    assert browser.ask("open", id="groq")["key"] == {
+        "source": "environment", "name": "GROQ_API_KEY", "note": None, "hub": False}  # fmt: skip
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/somebody/")
+    assert browser.ask("open", id="groq")["key"]["hub"]
+
+
+def test_the_key_of_this_session_moves_into_the_vault_without_being_typed_again(
+    browser: Browser, workspace: Workspace
+) -> None:
+    assert browser.ask("keep", id="groq", passphrase="three little words")["type"] == "problem"
+    browser.ask("key", id="groq", key="abcdefghijkl1234", store="session")
+    assert browser.ask("keep", id="groq")["type"] == "problem"  # the vault is not open
+    assert browser.ask("open", id="groq")["key"]["source"] == "session"
+
+    saved = browser.ask("keep", id="groq", passphrase="three little words")
+    assert "vault" in saved["said"][0]
+    assert browser.ask("open", id="groq")["key"]["source"] == "vault"
+    found = workspace.credentials.find(workspace.registry.get("groq"), ())
+    assert found is not None
+    assert found.reveal() == "abcdefghijkl1234"
+    assert browser.ask("forget", id="groq")["said"] == ["groq: the key is forgotten (vault)"]
+    assert "little" not in browser.text
+    assert "abcdefgh" not in browser.text
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda s: s.id)
@@ -332,6 +483,50 @@ def test_a_favourite_is_marked_and_counted(browser: Browser, workspace: Workspac
     assert [m["id"] for m in browser.ask("models", id="demo")["models"] if m["favourite"]] == ["guide"]
     browser.ask("favourite", ref="demo/guide", on=False)
     assert workspace.marks.read().favourites == ()
+
+
+def test_a_group_is_made_filled_and_emptied(browser: Browser, workspace: Workspace) -> None:
+    before = browser.ask("hello")
+    state = browser.ask("group", ref="demo/guide", name="daily", on=True)
+    assert state["groups"] == ["daily"]
+    assert state["marks"] != before["marks"]
+    assert {m["id"]: m["groups"] for m in browser.ask("models", id="demo")["models"]}["guide"] == ["daily"]
+    assert browser.ask("group", ref="demo/guide", name="daily", on=False)["groups"] == []
+    assert browser.ask("group", ref="demo/guide", name="two words", on=True)["type"] == "problem"
+    assert browser.ask("group", ref="demo/guide", name="weekly", on=False)["type"] == "problem"
+
+
+def test_models_added_by_hand_anywhere_are_listed_and_go_again(browser: Browser, workspace: Workspace) -> None:
+    browser.ask("save", id="mine", new=True, fields={"base_url": "http://127.0.0.1:9/v1", "auth": "none"})
+    browser.ask("add_model", id="mine", model="in-the-row")
+    workspace.marking.add("mine/in-the-store", {"context": 4096})
+    with WireServer([LISTING]) as server:
+        browser.ask("save", id="mine", fields={"base_url": server.url})
+        found = browser.ask("models", id="mine", refresh=True)
+
+    by_hand = {m["id"]: m["by_hand"] for m in found["models"]}
+    assert by_hand == {"m1": False, "m2": False, "in-the-row": True, "in-the-store": True}
+    assert found["count"] == 4
+    assert {m["id"]: m["context"] for m in found["models"]}["in-the-store"] == 4096
+    browser.ask("drop_model", id="mine", model="in-the-row")
+    browser.ask("drop_model", id="mine", model="in-the-store")
+    assert [m["id"] for m in browser.ask("models", id="mine")["models"]] == ["m1", "m2"]
+
+
+def test_a_server_of_this_machine_is_found_and_added(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = json.dumps({"object": "list", "data": [{"id": "tiny", "object": "model"}]}).encode()
+    with WireServer([answer(body, kind="application/json")]) as server, WireServer([LISTING]) as silent:
+        probes = (looking._Probe(server.url, "openai", ()), looking._Probe(silent.url, "openai", ()))
+        monkeypatch.setattr(looking, "_USUAL", probes)
+        found = next(s for s in browser.ask("discover")["servers"] if s["base_url"] == server.url)
+        assert (found["known"], found["model_count"], found["wants_key"]) == (False, 1, False)
+        fields = {"base_url": found["base_url"], "kind": found["kind"]}
+        state = browser.ask("save", id=found["id"], new=True, fields=fields)
+        assert {row["id"]: row["usable"] for row in state["rows"]}[found["id"]]
+        again = [s for s in browser.ask("discover")["servers"] if s["base_url"] == server.url]
+        assert [(s["id"], s["known"]) for s in again] == [(found["id"], True)]
+        browser.do("test", id=found["id"])
+        assert browser.until(lambda m: m["type"] == "tested")["ok"]
 
 
 def test_a_file_is_shown_before_it_is_taken(browser: Browser, workspace: Workspace) -> None:

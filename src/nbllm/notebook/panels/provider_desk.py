@@ -3,13 +3,14 @@
 An action is a dict with `do`, the name of a method below, and `seq`, a number that grows; every message that answers
 it carries the same number, so that the browser drops what comes late. Nothing here blocks the caller: an action is
 started on the background loop, and what waits for a disk or a keyring does so in a thread. A key arrives in an action
-of its own, is taken out of it before anything else happens, and is in no message.
+of its own, is taken out of it before anything else happens, and is in no message; so does a header's value.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,10 +28,13 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Message = dict[str, Any]
-_Passphrase = Callable[[], str] | None
+_Hidden = Callable[[], str] | None
+"""A text that must not be shown: a function gives it, and no repr does."""
 
 _log = logging.getLogger("nbllm.panel")
 _STORES = ("keyring", "vault", "session")
+_HEADER = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}")
+"""A header's name, as RFC 9110 has it (field-name is a token)."""
 _MODELS_SENT = 20_000
 """More models of one provider are not sent to a browser; the message says how many there are."""
 
@@ -57,7 +61,8 @@ class ProviderDesk:
         if not isinstance(action, dict):
             return
         secret = _taken_key(action)
-        aio.submit(self._perform(action, secret, _taken_passphrase(action)))
+        hidden = _taken(action, "passphrase"), _taken(action, "value")
+        aio.submit(self._perform(action, secret, *hidden))
 
     def close(self) -> None:
         """Stop what is under way."""
@@ -67,20 +72,23 @@ class ProviderDesk:
         for task in self._tests.values():
             task.cancel()
 
-    async def _perform(self, action: Message, secret: Secret | NbllmError | None, passphrase: _Passphrase) -> None:
+    async def _perform(
+        self, action: Message, secret: Secret | NbllmError | None, passphrase: _Hidden, value: _Hidden
+    ) -> None:
         name, answer = str(action.get("do")), {"seq": action.get("seq")}
         try:
             if name == "key":
                 found: Message | None = await self._save_key(action, secret, passphrase)
+            elif name == "keep":
+                found = await _aside(self._keep_key, str(action.get("id")), passphrase)
+            elif name == "header":
+                found = await _aside(self._set_header, str(action.get("id")), str(action.get("name") or ""), value)
             elif name in self._actions:
                 found = await self._actions[name](action)
             else:
-                found = _problem(UsageError(f"the panel asked for {one_line(name, 40)}, which nobody knows"))
-        except NbllmError as exc:
-            found = _problem(exc)
+                raise UsageError(f"the panel asked for {one_line(name, 40)}, which nobody knows")
         except Exception as exc:  # noqa: BLE001  (an exception in a callback is seen by nobody: the panel shows it)
-            _log.error("the panel's action %s failed: %s", one_line(name, 40), type(exc).__name__)
-            found = {"type": "problem", "message": f"{name} failed: {type(exc).__name__}", "hint": "please report this"}
+            found = _problem(exc, name)
         if found is not None:
             self._post({"for": name, "id": action.get("id"), **found, **answer})
 
@@ -108,7 +116,8 @@ class ProviderDesk:
         id_ = str(action["id"])
         listing = await self._workspace.overview.models(id_, refresh=bool(action.get("refresh")))
         rows = await _aside(facts.models, self._workspace, id_, listing.models[:_MODELS_SENT])
-        return {"type": "models", "models": rows, "count": len(listing.models), "age_s": listing.age_s,
+        unsent = max(0, len(listing.models) - _MODELS_SENT)
+        return {"type": "models", "models": rows, "count": len(rows) + unsent, "age_s": listing.age_s,
                 "error": listing.error}  # fmt: skip
 
     async def _do_discover(self, action: Message) -> Message:
@@ -175,6 +184,24 @@ class ProviderDesk:
         models = [m.model_dump(exclude_none=True) for m in row.models if m.id != model]
         return self._changed(lambda: self._workspace.overview.edit(id_, {"models": [*models, {"id": model}]}))
 
+    async def _do_drop_model(self, action: Message) -> Message:
+        """Take a model away that was added by hand."""
+        return await _aside(self._drop_model, str(action.get("id")), str(action.get("model")))
+
+    def _drop_model(self, id_: str, model: str) -> Message:
+        row = self._workspace.registry.get(id_)
+        left = [m.model_dump(exclude_none=True) for m in row.models if m.id != model]
+        if len(left) < len(row.models):
+            self._workspace.registry.edit(id_, models=left or None)
+        self._workspace.marks.remove_models([f"{id_}/{model}"])
+        return self._changed(lambda: [f"{id_}/{one_line(model)}: no longer among those added by hand"])
+
+    async def _do_group(self, action: Message) -> Message:
+        """Put a model into a group, or take it out."""
+        ref, name, wanted = str(action.get("ref")), str(action.get("name") or "").strip(), bool(action.get("on"))
+        await _aside(lambda: self._workspace.marks.set_group(name, [ref], removed=not wanted))
+        return await _aside(self._changed, lambda: [f"{ref}: {'now' if wanted else 'no longer'} in {name}"])
+
     async def _do_favourite(self, action: Message) -> Message:
         """Mark a model as a favourite, or no longer."""
         ref, wanted = str(action.get("ref")), bool(action.get("on"))
@@ -198,9 +225,34 @@ class ProviderDesk:
         text = str(action.get("text") or "")
         return await _aside(self._changed, lambda: self._workspace.registry.import_(text))
 
-    # ------------------------------------------------------------ keys
+    # ------------------------------------------------------------ headers and keys
 
-    async def _save_key(self, action: Message, secret: Secret | NbllmError | None, passphrase: _Passphrase) -> Message:
+    def _set_header(self, id_: str, name: str, value: _Hidden) -> Message:
+        """Give a header a value, or without one take it away."""
+        if not _HEADER.fullmatch(name):
+            raise UsageError("that is not the name of a header", hint="letters, digits and -, as in X-Team")
+        if value is not None and not value().isprintable():
+            raise UsageError(f"the value of {name} has a line break or a hidden character in it")
+        self._workspace.registry.edit(id_, headers={name: None if value is None else value()})
+        if value is None and name in self._workspace.registry.get(id_).headers:
+            return self._changed(lambda: [f"{id_}: the header {name} is as it came with nbllm"])
+        return self._changed(lambda: [f"{id_}: the header {name} is {'removed' if value is None else 'set'}"])
+
+    def _keep_key(self, id_: str, passphrase: _Hidden) -> Message:
+        """Move the key of this session into the vault; it does not pass through the browser again."""
+        workspace = self._workspace
+        row = workspace.key_owner(id_)
+        variables = workspace.registry.key_variables(id_)
+        if workspace.credentials.status(row, variables).source != "session":
+            raise UsageError(f"no key of {id_} is in this session", hint="paste it, and choose the vault")
+        if passphrase is not None:
+            workspace.credentials.unlock_vault(passphrase())
+        secret = workspace.credentials.find(row, variables)
+        assert secret is not None  # the status said so
+        saved = workspace.save_key(id_, secret, store="vault")
+        return self._changed(lambda: [saved.sentence])
+
+    async def _save_key(self, action: Message, secret: Secret | NbllmError | None, passphrase: _Hidden) -> Message:
         store = action.get("store")
         if store not in (None, *_STORES):
             raise UsageError("there is no such place for a key", hint=", ".join(_STORES))
@@ -216,7 +268,11 @@ class ProviderDesk:
 
     async def _do_forget(self, action: Message) -> Message:
         """Forget a provider's key wherever it was saved."""
-        return await _aside(self._changed, lambda: self._workspace.credentials.forget(str(action.get("id"))))
+        return await _aside(self._changed, lambda: self._forget(str(action.get("id"))))
+
+    def _forget(self, id_: str) -> list[str]:
+        gone = self._workspace.credentials.forget(id_)
+        return [f"{id_}: the key is forgotten ({', '.join(gone)})" if gone else f"{id_}: there was no key to forget"]
 
     # ------------------------------------------------------------ tests
 
@@ -253,17 +309,15 @@ class ProviderDesk:
         task.add_done_callback(lambda done: self._tests.pop(name, None) if self._tests.get(name) is done else None)
 
     async def _finish(self, action: Message, work: Coroutine[Any, Any, None]) -> None:
-        failed: NbllmError | None = None
+        name, marks = str(action.get("do")), {"id": action.get("id"), "seq": action.get("seq")}
         try:
             await work
         except asyncio.CancelledError:
-            self._post({"type": "cancelled", "seq": action.get("seq"), "id": action.get("id")})
+            self._post({"type": "cancelled", **marks})
             raise
-        except NbllmError as exc:
-            failed = exc
-        if failed is not None:
-            self._post({"for": action.get("do"), "id": action.get("id"), **_problem(failed), "seq": action.get("seq")})
-        self._post(await _aside(self._state) | {"seq": None})
+        except Exception as exc:  # noqa: BLE001  (as in `_perform`)
+            self._post({"for": name, **_problem(exc, name), **marks})
+        await self._perform({"do": "hello"}, None, None, None)
 
     async def _do_cancel(self, action: Message) -> None:
         """Stop a test: that of one provider, or without an id the one of many."""
@@ -281,16 +335,21 @@ def _taken_key(action: Message) -> Secret | NbllmError | None:
         return exc.with_traceback(None)
 
 
-def _taken_passphrase(action: Message) -> _Passphrase:
-    """The same for the vault's passphrase: a function that gives it, which no repr shows."""
-    if not action.get("passphrase"):
+def _taken(action: Message, name: str) -> _Hidden:
+    """The same for another text that must not be shown, such as the vault's passphrase."""
+    if not action.get(name):
         return None
-    kept = [str(action.pop("passphrase"))]
+    kept = [str(action.pop(name))]
     return lambda: kept[0]
 
 
-def _problem(exc: NbllmError) -> Message:
-    return {"type": "problem", "message": redact(exc.message), "hint": redact(exc.hint) if exc.hint else None}
+def _problem(exc: Exception, name: str) -> Message:
+    if isinstance(exc, NbllmError):
+        return {"type": "problem", "message": redact(exc.message), "hint": redact(exc.hint) if exc.hint else None}
+    # Its text may hold anything, a key too.
+    _log.error("the panel's action %s failed: %s", one_line(name, 40), type(exc).__name__)
+    return {"type": "problem", "message": f"{one_line(name, 40)} failed: {type(exc).__name__}",
+            "hint": "please report this"}  # fmt: skip
 
 
 def _ids(action: Message) -> list[str]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from nbllm.catalog.listings import with_added
+from nbllm.catalog.marking import with_own
 from nbllm.catalog.metadata import enriched
 from nbllm.connection.discover import Found
 from nbllm.connection.result import STAGES, StageResult
 from nbllm.credentials.typed import holds_key
 from nbllm.errors import RegistryError
 from nbllm.foreign import one_line
-from nbllm.providers.spec import AUTH_SCHEMES, KINDS, ModelInfo, ProviderConfig, RateLimit
+from nbllm.providers.readiness import hindrance, lacking
+from nbllm.providers.spec import AUTH_SCHEMES, KINDS, ModelInfo, ProviderConfig, RateLimit, checked_auth
 from nbllm.providers.urls import check_url
 
 if TYPE_CHECKING:
@@ -51,7 +54,8 @@ def state(workspace: Workspace) -> dict[str, Any]:
 def _state(workspace: Workspace) -> dict[str, Any]:
     overview, registry = workspace.overview, workspace.registry
     usable = set(overview.usable_ids())
-    loved = Counter(ref.partition("/")[0] for ref in workspace.marks.read().favourites)
+    marked = workspace.marks.read()
+    loved = Counter(ref.partition("/")[0] for ref in marked.favourites)
     rows = []
     for row in overview.table(every=True).rows:
         config = registry.get(row["id"])
@@ -65,6 +69,8 @@ def _state(workspace: Workspace) -> dict[str, Any]:
         "kinds": [k for k in KINDS if k != "demo"],
         "auth": list(AUTH_SCHEMES),
         "stages": list(STAGES),
+        "groups": list(marked.groups),
+        "marks": zlib.crc32(repr(marked).encode()),  # the browser asks for the models again when it has changed
         "vault": workspace.credentials.wants_passphrase,
         "public": bool(workspace.settings.environ.get("BINDER_SERVICE_HOST")),
     }
@@ -72,17 +78,25 @@ def _state(workspace: Workspace) -> dict[str, Any]:
 
 def _key(workspace: Workspace, row: ProviderConfig) -> dict[str, Any]:
     status = workspace.credentials.status(row, workspace.registry.key_variables(row.id))
-    return {"source": status.source, "name": status.name, "note": status.note}
+    # What a hub starts a server with cannot be changed from here, and is often the hub's own key.
+    hub = status.source == "environment" and "JUPYTERHUB_SERVICE_PREFIX" in workspace.settings.environ
+    return {"source": status.source, "name": status.name, "note": status.note, "hub": hub}
 
 
 def detail(workspace: Workspace, provider_id: str) -> dict[str, Any]:
     """One provider, all fields that the panel shows or edits."""
     row = workspace.registry.get(provider_id)
     listing = workspace.overview.known(row)
+    why, sources = hindrance(row), workspace.registry.sources(provider_id)
     return {
         "fields": row.model_dump(mode="json", include=set(_EDITED)),
         "headers": list(row.headers),
-        "sources": workspace.registry.sources(provider_id),
+        "lacking": list(lacking(row)),
+        "hindrance": None if why is None else {"message": why.message, "hint": why.hint},
+        "template": row.base_url_template,
+        # What is known of its keys is known of those for its own address.
+        "key_prefix": row.quirk("key_prefix", []) if sources.get("base_url") == "bundled" else [],
+        "sources": sources,
         "remarks": list(workspace.registry.remarks(provider_id)),
         "key": _key(workspace, row),
         "env": list(row.env),
@@ -108,19 +122,30 @@ def fields_of(workspace: Workspace, provider_id: str) -> dict[str, Any]:
 
 def models(workspace: Workspace, provider_id: str, known: Sequence[ModelInfo]) -> list[dict[str, Any]]:
     """A provider's models as the panel lists them."""
+    marked = workspace.marks.read()
     row = workspace.registry.get(provider_id)
-    own = workspace.registry.is_own(provider_id)
-    loved = set(workspace.marks.read().favourites)
-    by_hand = {m.id for m in row.models} if own else set()
+    added = with_own(row, marked)
+    known = with_added(added, tuple(known))
+    loved = set(marked.favourites)
+    groups: dict[str, list[str]] = {}
+    for name, refs in marked.groups.items():
+        for ref in refs:
+            groups.setdefault(ref, []).append(name)
+    by_hand = {m.id for m in (added if workspace.registry.is_own(provider_id) else with_own(_bare(row), marked)).models}
     return [
         {
-            "ref": m.ref, "id": m.id, "name": m.name, "type": m.type, "context": m.context,
+            "ref": m.ref, "id": m.id, "name": m.name, "type": m.type, "context": m.context or m.max_input,
             "input_price": m.input_price, "output_price": m.output_price, "tools": m.tools,
             "reasoning": m.reasoning, "vision": _takes_images(m), "by_hand": m.id in by_hand,
-            "favourite": m.ref in loved,
+            "json": m.structured_output, "favourite": m.ref in loved, "groups": groups.get(m.ref, []),
         }
-        for m in enriched(row, known, workspace.knowledge)
+        for m in enriched(added, known, workspace.knowledge)
     ]  # fmt: skip
+
+
+def _bare(row: ProviderConfig) -> ProviderConfig:
+    """A row without the models that came with it."""
+    return row.model_copy(update={"models": ()})
 
 
 def _takes_images(model: ModelInfo) -> bool | None:
@@ -157,9 +182,12 @@ def judge(workspace: Workspace, typed: Mapping[str, Any]) -> dict[str, Any]:
         _judge_id(workspace, str(typed.get("id") or ""), problems)
     if "base_url" in fields:
         _judge_url(fields, problems, repairs)
-    for name in ("params", "rate_limit"):
-        if isinstance(fields.get(name), Mapping):
-            _judge_table(name, fields[name], problems)
+    if isinstance(fields.get("params"), Mapping) and any(not str(name).strip() for name in fields["params"]):
+        problems["params"] = "each parameter needs a name"
+    if isinstance(fields.get("rate_limit"), Mapping):
+        _judge_limits(fields["rate_limit"], problems)
+    if fields.get("auth"):
+        _judge_auth(str(fields["auth"]), problems)
     for name, value in fields.items():
         if isinstance(value, str) and holds_key(value):
             problems[name] = "this looks like a key: keys have a field of their own"
@@ -196,14 +224,16 @@ def _judge_url(fields: Mapping[str, Any], problems: dict[str, str], repairs: dic
         problems["confirmed_http"] = verdict.warning or "plain http: anybody on the way can read the key"
 
 
-def _judge_table(name: str, table: Mapping[str, Any], problems: dict[str, str]) -> None:
-    if name == "params":
-        if any(not str(key).strip() for key in table):
-            problems[name] = "each parameter needs a name"
-        return
+def _judge_limits(limits: Mapping[str, Any], problems: dict[str, str]) -> None:
     try:
-        RateLimit.model_validate({k: v for k, v in table.items() if v is not None})
+        RateLimit.model_validate({k: v for k, v in limits.items() if v is not None})
     except ValidationError as exc:
-        wrong = str(exc.errors()[0]["loc"][0]) if exc.errors()[0]["loc"] else name
-        close = difflib.get_close_matches(wrong, RateLimit.model_fields, n=1)
-        problems[name] = f"{close[0] if close else wrong}: a whole number above 0, or nothing"
+        for error in exc.errors():
+            problems[str((*error["loc"], "rate_limit")[0])] = "a whole number above 0, or nothing"
+
+
+def _judge_auth(scheme: str, problems: dict[str, str]) -> None:
+    try:
+        checked_auth(scheme)
+    except ValueError as exc:
+        problems["auth"] = str(exc)
