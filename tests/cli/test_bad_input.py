@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from cli.shell import nbllm
+from cli.shell import environment, nbllm
 from key_shapes import SHAPES, KeyShape, traces
 
 
@@ -54,6 +56,7 @@ CASES = (
     Bad("port that is none", ("demo-server", "--port", "99999"), "--port"),
     Bad("unknown setting", ("config", "modell"), "did you mean model"),
     Bad("setting out of range", ("config", "max_rounds", "0"), "1 to 100"),
+    Bad("price below nothing", ("models", "add", "openai/mine", "--input-price", "-1"), "models add openai/mine"),
     Bad("nothing to undo", ("config", "undo"), "no earlier version"),
 )
 
@@ -120,6 +123,20 @@ def test_a_store_of_a_newer_version_is_named(home: Path) -> None:
     done = nbllm("chat", "q")
     assert done.returncode == 2
     assert "newer" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize("words", [("providers", "list", "--all"), ("models", "--json"), ("stats",)], ids=" ".join)
+def test_a_full_disk_under_the_output_is_said_as_that(words: tuple[str, ...], home: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-m", "nbllm", *words], stdout=full, stderr=subprocess.PIPE, text=True,
+                              timeout=90, check=False, env=environment())  # fmt: skip
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: cannot write: No space left on device",
+        "hint: free some space where the output goes",
+    ]
 
 
 def test_help_and_version_are_no_errors() -> None:

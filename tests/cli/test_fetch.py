@@ -91,11 +91,13 @@ def test_only_those_that_failed_are_asked_again() -> None:
         server.asked.clear()
         second = nbllm("fetch", "--failed", "--json")
         third = nbllm("fetch", "--failed")
+        named = nbllm("fetch", "--failed", "y")
 
-    assert (first.returncode, second.returncode, third.returncode) == (1, 0, 0)
+    assert (first.returncode, second.returncode, third.returncode, named.returncode) == (1, 0, 0, 0)
     assert [row["outcome"] for row in json.loads(second.stdout)] == ["ok"]
     assert server.paths == ["/x/models"]
     assert "nothing failed" in third.stdout
+    assert "did not fail last time" in named.stdout
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from nbllm.adapters.listing_fields import get_path
 from nbllm.adapters.listing_join import second_row
 from nbllm.adapters.listing_pages import Turner
 from nbllm.adapters.listing_rows import MODELS_CAP, Reading, no_listing, read_listing, read_pages, rows_at
+from nbllm.credentials.redaction import without_key
 from nbllm.errors import NbllmError
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.transport.retry import NEVER, RetryPolicy, retrying
@@ -37,6 +38,8 @@ RETRIES = RetryPolicy(attempts=3, max_wait_s=15.0)
 """A listing is not worth a minute: with 170 providers the slowest decides how long everybody waits."""
 _DEPTH = 64
 """Levels of lists and objects; listings seen have at most six."""
+_DIGITS = 100
+"""Of a whole number. Python reads 4,300: https://docs.python.org/3/library/stdtypes.html#int-max-str-digits"""
 _LARGE = 100_000
 """Bytes from which a listing is read beside the event loop, so that the others are not held up."""
 
@@ -237,7 +240,7 @@ async def _page(
         if fetched.status == 304 and conditions:
             yield _Page(None, fetched.headers, 0, not_modified=True)
         else:
-            yield await _decoded(fetched, endpoint.provider)
+            yield await _decoded(fetched, endpoint)
 
     gate = endpoint.http.gate(endpoint.provider)
     answers = retrying(attempt, policy=asking.policy, gate=gate, bypass=asking.bypass)
@@ -245,17 +248,20 @@ async def _page(
         return await anext(pages)
 
 
-async def _decoded(fetched: Fetched, provider: ProviderConfig) -> _Page:
+async def _decoded(fetched: Fetched, endpoint: Endpoint) -> _Page:
     """The answer as JSON. The status comes first: an error body is never a catalogue.
+
+    A server may send the key back in a row; lists are kept, shown and written to files, so it is taken out first.
 
     Raises:
         ProviderError: It is an error, or no JSON.
     """
+    provider = endpoint.provider
     if not 200 <= fetched.status < 300:
         raise error_from_response(
             provider=provider.id, status=fetched.status, headers=fetched.headers, body=fetched.body, model=None
         )
-    body = fetched.body
+    body = fetched.body if endpoint.key is None else without_key(fetched.body, endpoint.key.reveal())
     payload = await asyncio.to_thread(_parsed, body, provider) if len(body) > _LARGE else _parsed(body, provider)
     if error_in_body(payload) or (isinstance(payload, dict) and payload.get("success") is False):
         raise error_from_payload(
@@ -267,7 +273,7 @@ async def _decoded(fetched: Fetched, provider: ProviderConfig) -> _Page:
 def _parsed(body: bytes, provider: ProviderConfig) -> Any:
     start = body[:1000].lstrip()
     try:
-        payload = json.loads(body)
+        payload = json.loads(body, parse_int=_whole)
     except UnicodeDecodeError:
         why = "it is not UTF-8"
     except RecursionError:
@@ -279,6 +285,11 @@ def _parsed(body: bytes, provider: ProviderConfig) -> Any:
             return payload
         why = "it is nested too deeply"
     raise no_listing(provider, why)
+
+
+def _whole(digits: str) -> int | None:
+    """A whole number; None for one that is longer than Python reads: one row's nonsense is not the list's end."""
+    return int(digits) if len(digits) <= _DIGITS else None
 
 
 def _is_deep(payload: Any) -> bool:

@@ -119,7 +119,10 @@ class Marking:
             return Sentences([f"{target}: what you said of it is taken away"])
         said = {name: value for name, value in facts.items() if value is not None}
         if any(not math.isfinite(value) or value < 0 for value in said.values()) or said.get("context") == 0:
-            raise UsageError(f"{target}: a context is 1 or more tokens, a price is 0 or more USD per million tokens")
+            raise UsageError(
+                f"{target}: a context is 1 or more tokens, a price is 0 or more USD per million tokens",
+                hint=f"for example `%llm_models add {target} --context 128000 --input-price 0.5`",
+            )
         self._marks.add_model(target, said)
         told = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in said.items())
         return Sentences([f"{target} is kept" + (f": {told}" if told else "")])

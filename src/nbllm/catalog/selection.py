@@ -55,19 +55,20 @@ def select(
     if every:
         rows |= {p.id: p for p in registry.all() if p.status in ("live", "unverified")}
     gone: dict[str, str] = {}
+    well: dict[str, str] = {}
     if failed is not None:
         known = {p.id: p for p in registry.all()}
         if not ids:
             rows = {i: known[i] for i in failed if i in known}
             gone = {i: "there is no such provider any more" for i in failed if i not in known}
         else:
-            gone = {i: "it did not fail last time" for i in named if i not in failed}
+            well = {i: "it did not fail last time" for i in named if i not in failed}
             rows = {i: p for i, p in named.items() if i in failed}
     reasons = {i: why for i, p in rows.items() if (why := _obstacle(p, registry, credentials))}
     spared = {i: why for i in rows if i not in reasons and needless and (why := needless(i))}
     asked = tuple(p for i, p in rows.items() if i not in reasons and i not in spared)
     silent = frozenset(p.id for p in asked if p.id not in named and _may_be_silent(p, registry))
-    return Selection(asked, gone | reasons | spared, frozenset(named) - spared.keys(), silent)
+    return Selection(asked, gone | well | reasons | spared, frozenset(named) - spared.keys() - well.keys(), silent)
 
 
 def _obstacle(provider: ProviderConfig, registry: Registry, credentials: Credentials) -> str | None:

@@ -6,6 +6,7 @@ lines. Without a command the help is shown, and the status is 2.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -31,14 +32,15 @@ USAGE_ERRORS = (
     ModelNotFoundError, UnsupportedError,
 )  # fmt: skip
 """What the user can put right by calling again with other words or settings: exit status 2."""
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+"""A disk with no room, or none for this user."""
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run one command and exit."""
     words = sys.argv[1:] if argv is None else argv
     status = _run(words)
-    _flush()
-    sys.exit(status)
+    sys.exit(_flush() or status)
 
 
 def _run(words: list[str]) -> int:
@@ -82,6 +84,8 @@ def _say_unexpected(exc: Exception) -> int:
     if tracebacks_wanted():
         print(redact("".join(traceback.format_exception(exc))), file=sys.stderr, end="")  # noqa: T201
         return 1
+    if isinstance(exc, OSError) and exc.errno in _FULL:
+        return _say(NbllmError(f"cannot write: {redact(str(exc.strerror))}", hint=f"free some space{_where(exc)}"))
     said = redact(f"{type(exc).__name__}: {exc}")
     return _say(NbllmError(said, hint="this is a mistake in nbllm; NBLLM_DEBUG=1 shows where. Please report it"))
 
@@ -96,12 +100,27 @@ def _say(error: NbllmError) -> int:
     return 2 if isinstance(error, USAGE_ERRORS) else 1
 
 
-def _flush() -> None:
-    """Write what is left; a reader that has gone is no reason for a traceback at the very end."""
+def _where(exc: OSError) -> str:
+    """What could not be written; the standard output has no name."""
+    return f" for {exc.filename}" if exc.filename else " where the output goes"
+
+
+def _flush() -> int:
+    """Write what is left; a reader that has gone is no reason for a traceback at the very end.
+
+    Returns:
+        0, or 1 when the output could not be written: who reads it later must not take it for whole.
+    """
     try:
         sys.stdout.flush()
     except (BrokenPipeError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        status = 0
+    except OSError as exc:
+        status = _say_unexpected(exc)
+    else:
+        return 0
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return status
 
 
 __all__ = ["INTERRUPTED", "USAGE_ERRORS", "main"]

@@ -43,6 +43,14 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
     return _redact_patterns(_redact_known(text, [*secrets, *alive()]))
 
 
+def without_key(body: bytes, key: str) -> bytes:
+    """A long answer without this key in any form of twelve bytes or more; `redact` is for texts of a line or a page."""
+    for form in sorted(_forms(key), key=len, reverse=True):
+        if len(form) >= WINDOW:
+            body = body.replace(form.encode(), MASK.encode())
+    return body
+
+
 def looks_like_key(text: str) -> bool:
     """Whether a text typed as an argument is probably a key: to be refused, and never echoed."""
     text = text.strip()

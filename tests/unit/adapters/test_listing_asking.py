@@ -78,6 +78,27 @@ def header(request: bytes, name: str) -> str | None:
 # ---------------------------------------------------------------- one page
 
 
+def test_a_key_that_comes_back_in_a_listing_is_taken_out_before_it_is_kept() -> None:
+    rows = [{"id": f"m-{KEY}"}, {"id": "plain", "description": f"Bearer {KEY}", "owner": KEY.encode().hex()}]
+
+    with WireServer(*sends({"data": rows})) as server:
+        listed = ask(server)
+
+    assert [m.id for m in listed.models] == ["m-****", "plain"]
+    assert KEY not in json.dumps(listed.pages)
+    assert KEY.encode().hex() not in json.dumps(listed.pages)
+
+
+def test_a_number_that_nobody_can_read_costs_its_row_no_more_than_that_number() -> None:
+    written = {"long": b"9" * 5000, "odd": b"NaN", "well": b"9"}
+    rows = [b'{"id":"%s","context_length":%s}' % (id.encode(), number) for id, number in written.items()]
+
+    with WireServer(answer(b'{"data":[%s]}' % b",".join(rows), kind="application/json")) as server:
+        listed = ask(server)
+
+    assert [(m.id, m.context) for m in listed.models] == [("long", None), ("odd", None), ("well", 9)]
+
+
 def test_a_listing_says_when_it_came_and_by_what_it_is_known_again() -> None:
     plan = sends({"data": [{"id": "a", "context_length": 7}, {"id": "a"}, {"id": 3}]}, etag='"v1"',
                  date="Sat, 08 Nov 2025 23:30:00 GMT", last_modified="Fri, 07 Nov 2025 00:00:00 GMT")  # fmt: skip
