@@ -96,10 +96,23 @@ _FOREIGN = ("_API_KEY", "_API_KEY_FILE", "_BASE_URL", "_MODELS", "_TOKEN")
 
 
 class Lab:
-    """A JupyterLab server over `folder`, whose kernels see this checkout. Notebook 7 is in it too, where installed."""
+    """A JupyterLab server over `folder`, whose kernels see this checkout. Notebook 7 is in it too, where installed.
 
-    def __init__(self, folder: Path, *, theme: str = "light", env: Mapping[str, str] | None = None) -> None:
+    With `save_widgets` a notebook is saved with the state of its widgets; with `debug` the server's log says all.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        theme: str = "light",
+        env: Mapping[str, str] | None = None,
+        save_widgets: bool = False,
+        debug: bool = False,
+    ) -> None:
         self.folder = folder
+        self.save_widgets = save_widgets
+        self.debug = debug
         self.theme = theme
         self.token = secrets.token_hex(16)
         self.own = Path(tempfile.mkdtemp(prefix="nbllm-lab-"))
@@ -158,6 +171,8 @@ class Lab:
             "LabApp.expose_app_in_browser": "True",
             "JupyterNotebookApp.expose_app_in_browser": "True",
         }
+        if self.debug:
+            options["ServerApp.log_level"] = "DEBUG"
         flags = [f"--{name}={value}" for name, value in options.items()]
         return [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", *flags]
 
@@ -173,7 +188,9 @@ class Lab:
             # Without windowing every cell is in the page, so that nothing escapes the checks.
             "notebook-extension/tracker": {"windowingMode": "none"},
             "docmanager-extension/plugin": {"autosave": False},
+            "../@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": self.save_widgets},
         }
+        (self.own / "settings/@jupyterlab").mkdir(parents=True)
         for name, values in settings.items():
             path = self.own / "settings/@jupyterlab" / f"{name}.jupyterlab-settings"
             path.parent.mkdir(parents=True, exist_ok=True)

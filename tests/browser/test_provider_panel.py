@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 
 from browser.lab import Lab, chromium, need_browser, write_notebook
+from chatting import chunk, event
 from key_shapes import SHAPES, traces
 from peers import Peers
-from wire_server import Stall, WireServer, answer
+from wire_server import Close, Pause, Send, Stall, WireServer, answer, head
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
@@ -65,20 +66,26 @@ class Page:
         self.page.wait_for_selector(f"{PANEL} .nbllm-row", timeout=20_000)
 
     def _watch(self, page: Any) -> None:
-        page.on("request", lambda request: self.asked.append(request.url))
+        # The context's also come from workers and from pages that this one opens; web sockets are told apart.
+        page.context.on("request", lambda request: self.asked.append(request.url))
+        page.on("websocket", lambda socket: self.asked.append(socket.url))
         page.on("pageerror", lambda error: self.faults.append(f"{error}\n{error.stack}"))
 
     def run(self, *cells: int) -> None:
         """Run these cells and wait for the last."""
         for cell in cells:
-            self.page.evaluate(
-                "n => { const w = [...window.jupyterapp.shell.widgets('main')].find(w => w.context && w.content);"
-                " w.content.activeCellIndex = n; w.content.deselectAll();"
-                " window.jupyterapp.commands.execute('notebook:run-cell').catch(() => 0); return 1 }",
-                cell,
-            )
+            self.start(cell)
             self.page.wait_for_timeout(250)
         self.lab.wait_until_idle(self.page)
+
+    def start(self, cell: int) -> None:
+        """Run a cell and do not wait."""
+        self.page.evaluate(
+            "n => { const w = [...window.jupyterapp.shell.widgets('main')].find(w => w.context && w.content);"
+            " w.content.activeCellIndex = n; w.content.deselectAll();"
+            " window.jupyterapp.commands.execute('notebook:run-cell').catch(() => 0); return 1 }",
+            cell,
+        )
 
     def find(self, text: str) -> Any:
         return self.page.locator(PANEL).get_by_text(text, exact=False).first
@@ -114,15 +121,24 @@ class Page:
         self.page.locator(f"{PANEL} .nbllm-stages", has_text=outcome).wait_for(timeout=20_000)
         return str(self.page.locator(f"{PANEL} .nbllm-stages").inner_text())
 
-    def picture(self, name: str) -> None:
+    def picture(self, name: str, of: str = PANEL, *, tall: int = 0) -> None:
+        """A picture of the first element that fits; with `tall` only so many pixels of it."""
         if PICTURES:
-            self.page.locator(PANEL).screenshot(path=str(Path(PICTURES) / f"{name}.png"))
+            area = self.page.locator(of).first
+            area.scroll_into_view_if_needed()
+            box = area.bounding_box()
+            clip = {**box, "height": min(tall or box["height"], box["height"])}
+            self.page.screenshot(path=str(Path(PICTURES) / f"{name}.png"), clip=clip)
+
+    def strangers(self) -> set[str]:
+        """What was asked of others than the page's own server."""
+        own = self.lab.url.rpartition("/")[2]
+        return {url for url in self.asked if url.startswith(("http", "ws")) and url.split("/")[2] != own}
 
     def close(self) -> None:
         """End the page; nothing went wrong in it, and it asked nobody but its own server."""
-        hosts = {url.split("/")[2] for url in self.asked if url.startswith(("http", "ws"))}
         self.page.context.close()
-        assert hosts <= {self.lab.url.rpartition("/")[2]}
+        assert self.strangers() == set()
         assert [f for f in self.faults if "blob:" in f] == []  # Jupyter has faults of its own; ours come from a blob
 
 
@@ -132,6 +148,11 @@ def test_the_first_minute_from_nothing_to_an_answer(lab: Lab, browser: Any, peer
     url = str(peers["llamacpp"]["openai"])
     page = Page(lab, browser, app=app, size=(1250, 1500), after=("%%chat\nSay something.",))
     page.picture("1-panel")
+    page.open("groq")
+    page.page.locator(f"{PANEL} .nbllm-key input[type=password]").first.fill("not-a-key-of-anybody")
+    page.picture("2-key", tall=480)
+    page.page.locator(f"{PANEL} .nbllm-key input[type=password]").first.fill("")
+    page.field("Search providers").fill("")
 
     page.button("Add").click()
     page.field("Id").fill("My Server")
@@ -147,7 +168,7 @@ def test_the_first_minute_from_nothing_to_an_answer(lab: Lab, browser: Any, peer
     page.give_key("sk-wrong-key-0000")
 
     assert "What to do" in page.test("✗")
-    page.picture("2-wrong-key")
+    page.picture("3-wrong-key", tall=680)
     page.give_key(KEY)
     said = page.test("✗ models")
     assert url in said  # it names the address where a server answers
@@ -163,12 +184,71 @@ def test_the_first_minute_from_nothing_to_an_answer(lab: Lab, browser: Any, peer
     page.find("the default model is my-server/").wait_for()
     said = page.test("tiny-random answers")
     assert re.search(r"✓ model \d+ ms tiny-random answers", said)
-    page.picture("3-answers")
+    page.picture("4-answers")
 
     page.run(3)
     head = page.page.locator(".jp-OutputArea-output .nbllm .nbllm-head strong").first
     assert head.inner_text() == "my-server/tiny-random"
     page.close()
+
+
+ANSWER = (
+    "**How large is the error of a mean?**\n\n",
+    "The standard error is the standard deviation of one measurement divided by $\\sqrt{n}$:\n\n",
+    "- 4 measurements halve it,\n- 100 measurements make it a tenth.\n\n",
+    "```python\nerror = sample.std(ddof=1) / len(sample) ** 0.5\n```\n",
+)
+
+
+def test_with_a_key_in_hand_an_answer_streams_into_the_next_cell(lab: Lab, browser: Any) -> None:
+    start = Send(head(content_type="text/event-stream", connection="close"))
+    parts = [Send(chunk({"content": part})) for part in ANSWER]
+    rest = [Send(chunk({}, finish="stop") + event("[DONE]")), Close()]
+    plan = [start, *parts[:2], Pause(3), *parts[2:], *rest]
+    with WireServer([listing(3), plan]) as server:
+        page = Page(lab, browser, after=("%%chat\nHow large is the error of a mean?",))
+        page.add("my-server", server.url)
+        page.give_key("abcdefghijkl1234")
+        page.button("Ask for the models").click()
+        page.page.locator(f"{PANEL} .nbllm-model-list .nbllm-row").nth(1).click()
+        page.find("the default model is my-server/vendor/model-00001").wait_for()
+        page.start(3)
+        answer_ = page.page.locator(".jp-Cell .nbllm", has_text="divided by").first
+        answer_.wait_for()
+        assert answer_.get_attribute("aria-busy") is not None  # it is still coming
+        assert "a tenth" not in answer_.inner_text()
+        page.lab.wait_until_idle(page.page)
+        assert "a tenth" in answer_.inner_text()
+        assert b"Authorization: Bearer abcdefghijkl1234" in server.requests[-1]
+        page.page.wait_for_timeout(500)  # formulas are set
+        page.picture("5-streamed", ".jp-Cell:has(.nbllm)")
+        page.close()
+
+
+def test_a_request_to_another_host_would_be_noticed(lab: Lab, browser: Any) -> None:
+    kinds = {
+        "fetch": "fetch(url, {mode: 'no-cors'}).catch(() => 0)",
+        "image": "new Image().src = url",
+        "font": "new FontFace('other', `url(${url})`).load().catch(() => 0)",
+        "style": "document.head.insertAdjacentHTML('beforeend', `<link rel=stylesheet href=${url}>`)",
+        "module": "import(url).catch(() => 0)",
+        "beacon": "navigator.sendBeacon(url, 'x')",
+        "frame": "{ const f = document.createElement('iframe'); f.src = url; document.body.append(f) }",
+        "window": "window.open(url)",
+        "worker": "new Worker(URL.createObjectURL(new Blob([`fetch('${url}', {mode: 'no-cors'}).catch(() => 0)`])))",
+        "socket": "new WebSocket(url.replace('http', 'ws'))",
+    }
+    page = Page(lab, browser)
+    assert page.strangers() == set()
+    assert any(url.startswith("ws") for url in page.asked)  # its own sockets are seen
+    with WireServer([answer(b"")]) as other:
+        for kind, code in kinds.items():
+            page.page.evaluate(f"() => {{ const url = '{other.origin}/{kind}'; {code}; return 1 }}")
+        page.page.wait_for_timeout(1500)
+        told = {url.rpartition("/")[2] for url in page.strangers()}
+    assert told == set(kinds)
+    with pytest.raises(AssertionError):
+        page.close()
 
 
 def test_the_whole_way_by_keyboard_alone(lab: Lab, browser: Any) -> None:
@@ -259,10 +339,13 @@ def test_a_narrow_page_holds_the_panel(lab: Lab, browser: Any, app: str) -> None
     page.close()
 
 
-def test_a_key_typed_in_the_browser_is_found_nowhere(lab: Lab, browser: Any) -> None:
-    key = SHAPES[0].key()
-    with WireServer([listing(2)]) as server:
-        page = Page(lab, browser)
+def test_a_key_typed_in_the_browser_is_found_nowhere(tmp_path: Path, browser: Any) -> None:
+    """Widget state is saved, the server logs all; a stock password field left filled is found by the same search."""
+    key, control = SHAPES[0].key(), SHAPES[1].key()
+    notebooks = tmp_path / "notebooks"
+    notebooks.mkdir()
+    with Lab(notebooks, save_widgets=True, debug=True) as lab, WireServer([listing(2)]) as server:
+        page = Page(lab, browser, after=("import ipywidgets\nipywidgets.Password()",))
         page.add("mine", server.url)
         page.page.evaluate(
             "() => { window.heard = []; const k = [...window.jupyterapp.shell.widgets('main')]"
@@ -271,24 +354,45 @@ def test_a_key_typed_in_the_browser_is_found_nowhere(lab: Lab, browser: Any) -> 
         )
         page.give_key(key)
         page.test("It answers")
-        page.page.evaluate("() => window.jupyterapp.commands.execute('notebook:run-cell').catch(() => 0) && 1")
+        page.run(3)
+        page.page.locator(".widget-inline-hbox input[type=password]").fill(control)
+        page.page.wait_for_timeout(500)
         lab.wait_until_idle(page.page)
         assert any(key.encode() in request for request in server.requests)  # it was used
         heard = page.page.evaluate("() => window.heard")
         assert len(heard) > 5
         lab.save(page.page)
-        html = page.page.content() + page.page.evaluate(
-            "() => JSON.stringify([...document.querySelectorAll('input')].map(i => i.value))"
-        )
+        lab.save(page.page)  # the second one makes the checkpoint of the first
+        saved = json.loads((notebooks / page.name).read_text())
+        state = saved["metadata"]["widgets"]["application/vnd.jupyter.widget-state+json"]["state"]
+        names = {model["model_name"] for model in state.values()}
+        assert {"AnyModel", "PasswordModel"} <= names  # the panel's state is there
+        log = (lab.own / "server.log").read_text(errors="replace")
+        assert "[D " in log
         places = {
             "IOPub": "".join(heard),
-            "DOM": html,
-            "notebook": (lab.folder / page.name).read_text(),
-            "log": (lab.own / "server.log").read_text(errors="replace"),
-            "checkpoints": "".join(p.read_text() for p in lab.folder.glob(".ipynb_checkpoints/*")),
+            "DOM": page.page.content(),
+            "fields": page.page.evaluate(
+                "() => JSON.stringify([...document.querySelectorAll('input, textarea')].map(i => i.value))"
+            ),
+            "notebook": (notebooks / page.name).read_text(),
+            "log": log,
+            "checkpoints": "".join(p.read_text() for p in notebooks.glob(".ipynb_checkpoints/*")),
+            "files": "".join(p.read_text(errors="replace") for p in _files(notebooks, lab.own)),
         }
         assert {place: traces(key, text) for place, text in places.items() if traces(key, text)} == {}
+        assert {place for place, text in places.items() if traces(control, text)} >= {
+            "IOPub",
+            "fields",
+            "notebook",
+            "files",
+        }
         page.close()
+
+
+def _files(*folders: Path) -> list[Path]:
+    """What a server and its kernels have written: settings, workspaces, history, homes."""
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 def test_many_providers_and_models_are_drawn_as_far_as_they_are_seen(lab: Lab, browser: Any) -> None:
