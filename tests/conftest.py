@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import sys
 from collections.abc import Iterator
@@ -17,6 +18,12 @@ __all__ = ["llmock", "peers"]  # fixtures
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--campaign", action="store_true", help="run the slow campaigns in full")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # A worker of pytest-xdist ignores Ctrl+C, and so would every process that a test starts and interrupts.
+    if hasattr(config, "workerinput"):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

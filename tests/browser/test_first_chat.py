@@ -76,6 +76,10 @@ def with_llama(lab: Lab, peers: Peers) -> Lab:
         ways = {"BASE_URL": peer[kind], "API_KEY": KEY}
         environ = {f"{name.upper()}_{k}": v for k, v in ways.items()} | {"NBLLM_MODEL": f"{name}/tiny-random"}
         lab.add_kernel(name, environ)
+        # The random model may talk without an end, and its context is small.
+        home = lab.own / "homes" / name
+        home.mkdir(parents=True)
+        (home / "config.toml").write_text(f"[providers.{name}.params]\nmax_tokens = 40\n")
     return lab
 
 

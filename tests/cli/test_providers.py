@@ -28,7 +28,7 @@ def test_the_list_as_json_has_exactly_the_promised_columns() -> None:
 
 
 def test_a_newcomer_sees_what_answers_and_how_to_get_more() -> None:
-    done = nbllm("providers", "list", env={"GROQ_API_KEY": "abcdefghijkl1234"})
+    done = nbllm("providers", "list", env={"GROQ_API_KEY": "abcdefghijkl1234", "COLUMNS": "160"})
     names = [line.split()[0] for line in done.stdout.splitlines()[2:4]]
     assert names == ["demo", "groq"]
     assert "environment (GROQ_API_KEY)" in done.stdout

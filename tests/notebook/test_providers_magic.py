@@ -120,11 +120,14 @@ def test_test_with_a_model_asks_it_for_a_token() -> None:
         assert b"/chat/completions" in server.requests[-1]
 
 
-def test_models_are_listed_and_kept() -> None:
+def test_models_are_listed_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     with loaded(LISTING) as (shell, server):
         assert [r["ref"] for r in shell.good("%llm_providers models peer").value] == ["peer/m1", "peer/m2"]
         shell.good("%llm_providers models peer")
         assert len(server.requests) == 1
+        shell.good("%llm_providers models peer --refresh")  # within two seconds the answer is the same
+        assert len(server.requests) == 1
+        monkeypatch.setattr("nbllm.catalog.listings.DEBOUNCE_S", 0)
         shell.good("%llm_providers models peer --refresh")
         assert len(server.requests) == 2
 

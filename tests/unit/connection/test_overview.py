@@ -175,7 +175,8 @@ def test_foreign_names_make_no_html_and_no_second_line(workspace: Workspace) -> 
     workspace.registry.add("mine", base_url="http://127.0.0.1:9/v1", name="<img src=x>\u202e")
     table = workspace.providers()
     assert "<img" not in table._repr_html_()
-    assert "<U+202E>" in repr(table)
+    assert "<U+202E>" in table.to_text(200)
+    assert "\u202e" not in repr(table)
 
 
 def test_the_sentences_after_adding_say_what_to_do_next(workspace: Workspace) -> None:

@@ -35,7 +35,8 @@ def test_added_listed_tested_asked_without_any_key(workspace: Workspace, file: P
     assert [m.ref for m in listed.models] == ["local-gguf/tiny"]
     assert workspace.local.running() == {}  # nothing was started for any of it
     assert workspace.check("local-gguf", model="tiny").ok
-    assert workspace.chat("hello", ChatOptions(model="local-gguf/tiny", max_tokens=4)).text
+    reply = workspace.chat("hello", ChatOptions(model="local-gguf/tiny", max_tokens=4))
+    assert reply.finish_reason in ("stop", "length")  # the model is a random one, and may end without a word
     assert len(workspace.local.running()) == 1
 
 
