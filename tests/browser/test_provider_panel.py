@@ -149,7 +149,7 @@ def test_the_first_minute_from_nothing_to_an_answer(lab: Lab, browser: Any, peer
     page = Page(lab, browser, app=app, size=(1250, 1500), after=("%%chat\nSay something.",))
     page.picture("1-panel")
     page.open("groq")
-    page.page.locator(f"{PANEL} .nbllm-key input[type=password]").first.fill("not-a-key-of-anybody")
+    page.page.locator(f"{PANEL} .nbllm-key input[type=password]").first.fill("gsk_" + "nobodys" * 3)
     page.picture("2-key", tall=480)
     page.page.locator(f"{PANEL} .nbllm-key input[type=password]").first.fill("")
     page.field("Search providers").fill("")
@@ -168,7 +168,7 @@ def test_the_first_minute_from_nothing_to_an_answer(lab: Lab, browser: Any, peer
     page.give_key("sk-wrong-key-0000")
 
     assert "What to do" in page.test("✗")
-    page.picture("3-wrong-key", tall=680)
+    page.picture("3-wrong-key", tall=650)
     page.give_key(KEY)
     said = page.test("✗ models")
     assert url in said  # it names the address where a server answers
@@ -184,7 +184,7 @@ def test_the_first_minute_from_nothing_to_an_answer(lab: Lab, browser: Any, peer
     page.find("the default model is my-server/").wait_for()
     said = page.test("tiny-random answers")
     assert re.search(r"✓ model \d+ ms tiny-random answers", said)
-    page.picture("4-answers")
+    page.picture("4-answers", tall=1060)
 
     page.run(3)
     head = page.page.locator(".jp-OutputArea-output .nbllm .nbllm-head strong").first
