@@ -8,9 +8,10 @@ deadline, since a desktop's prompt can wait for ever; after such a wait the keyr
 
 from __future__ import annotations
 
+import importlib
 import secrets
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import Any, Literal, TypeVar
 
 from nbllm.credentials.deadline import Outcome, call_within
@@ -103,6 +104,9 @@ class KeyringStore:
         """The answer of the backend, or None after `state` and `reason` were set."""
         if self.state == "hanging":
             return None
+        with suppress(ImportError):
+            # The deadline is for the keyring's answer: a slow disk is no reason to give it up.
+            importlib.import_module("keyring")
         outcome = call_within(lambda: _with_backend(question))
         self.state, self.reason = _judge(outcome)
         return outcome.value
