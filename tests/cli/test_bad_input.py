@@ -57,6 +57,7 @@ CASES = (
     Bad("unknown setting", ("config", "modell"), "did you mean model"),
     Bad("setting out of range", ("config", "max_rounds", "0"), "1 to 100"),
     Bad("price below nothing", ("models", "add", "openai/mine", "--input-price", "-1"), "models add openai/mine"),
+    Bad("list of one backup", ("restore-configs", "--list", "--id", "x"), "restore-configs --list"),
     Bad("nothing to undo", ("config", "undo"), "no earlier version"),
 )
 

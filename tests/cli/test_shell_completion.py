@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from cli.shell import environment, nbllm
+from nbllm.catalog.recommend import AIMS
+from nbllm.catalog.wanted import SORTS
 from nbllm.cli import complete
 
 # pydantic is not among them: typer itself brings it.
@@ -81,6 +83,11 @@ printf '%s\\n' "${COMPREPLY[@]}"
         ("nbllm update-configs --tool cod", ["codex"]),
         ("nbllm update-configs --strategy re", ["replace"]),
         ("nbllm models info groq/llama-3", ["groq/llama-3"]),
+        ("nbllm models al", ["alias"]),
+        ("nbllm models --favou", ["--favourites"]),
+        ("nbllm models llama --favou", ["--favourites"]),
+        ("nbllm models --sort in", ["input_price"]),
+        ("nbllm models recommend --for p", ["price"]),
         ("nbllm config listing", ["listing_ttl_s"]),
     ],
 )
@@ -103,6 +110,10 @@ def test_installed_for_bash_it_is_there_in_the_next_shell(bash: Path, tmp_path: 
         env=environment(PATH=path), capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert "-F _nbllm_completion nbllm" in asked.stdout
+
+
+def test_what_is_offered_is_what_is_taken() -> None:
+    assert (complete.SORTS, complete.AIMS) == (SORTS, AIMS)
 
 
 def completed(line: str, **env: str) -> subprocess.CompletedProcess[str]:

@@ -141,6 +141,8 @@ class Marking:
         return [f"no listing that is known here has {_names(unknown)}; the mark stays all the same"]
 
     def _is_known(self, ref: str) -> bool:
+        if self._catalogue.listed(ref) is not None:  # also one of which its listing says no more than the id
+            return True
         model = self._catalogue.get(ref)
         return model is not None and bool(model.sources)
 
@@ -155,8 +157,8 @@ class Marking:
         target = self._resolve(ref)
         marked = self._marks.read()
         row = self._registry.get(target.provider)
-        listed = self._catalogue.listed(target.ref) or ModelInfo(target.provider, target.model)
-        facts = self._sources.facts(with_own(row, marked), listed)
+        listed = self._catalogue.listed(target.ref)
+        facts = self._sources.facts(with_own(row, marked), listed or ModelInfo(target.provider, target.model))
         rows: list[dict[str, Any]] = [
             {
                 "field": f.field,
@@ -167,7 +169,7 @@ class Marking:
             }
             for f in facts
         ]
-        note = None if facts else f"nothing is known of {target.ref}; it can be asked all the same"
+        note = None if facts else _bare_note(target, listed)
         rows += [{"field": name, "value": value, "source": "yours"} for name, value in _said(target.ref, marked)]
         rows.append(
             {"field": "usable", "value": usability(row, self._sources.usable()), "source": "your keys and settings"}
@@ -201,6 +203,12 @@ def _said(ref: str, marked: Marked) -> list[tuple[str, str]]:
     found = [("favourite", "yes")] if ref in marked.favourites else []
     found += [("groups", ", ".join(groups))] if groups else []
     return found + ([("aliases", ", ".join(aliases))] if aliases else [])
+
+
+def _bare_note(target: ModelRef, listed: ModelInfo | None) -> str:
+    if listed is not None:
+        return f"{target.provider} lists {target.model}, and nobody says more of it"
+    return f"nothing is known of {target.ref}; it can be asked all the same"
 
 
 def _value(name: str, value: Any) -> Any:

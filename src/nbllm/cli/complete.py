@@ -13,6 +13,12 @@ from typing import Any
 
 FORMATS = ("json", "txt", "toml", "yaml")
 LAYOUTS = ("plain", "dump-models")
+SORTS = (
+    "ref", "provider", "id", "name", "type", "context", "max_input", "max_output", "input_price", "output_price",
+    "cached_input_price", "tools", "reasoning", "structured_output", "created", "status",
+)  # fmt: skip
+"""As in `catalog.wanted`, which imports more than a TAB has time for."""
+AIMS = ("score", "price", "latency")
 
 _BUNDLED_ID = re.compile(r"^\[([a-z0-9][a-z0-9-]*)\]", re.MULTILINE)
 _SIZE_CAP = 20_000_000
@@ -55,6 +61,16 @@ def tools(incomplete: str) -> list[str]:
 def strategies(incomplete: str) -> list[str]:
     """How `update-configs` merges."""
     return _starting(incomplete, ("add", "update", "replace"))
+
+
+def columns(incomplete: str) -> list[str]:
+    """What `models --sort` sorts by."""
+    return _starting(incomplete, SORTS)
+
+
+def aims(incomplete: str) -> list[str]:
+    """What `models recommend` recommends for."""
+    return _starting(incomplete, AIMS)
 
 
 def kinds(incomplete: str) -> list[str]:

@@ -27,7 +27,7 @@ def config(
     words = words or []
     verb, rest = (words[0], words[1:]) if words else ("", [])
     if param and verb != "preset":
-        raise UsageError("config: -p goes with `preset NAME`")
+        raise UsageError("config: -p goes with `preset NAME`", hint="`nbllm config preset NAME -p temperature=0`")
     if verb == "preset":
         show(_preset(current(), rest, assignments(param)).to_text())
     elif verb == "history":

@@ -108,7 +108,7 @@ def restore_configs(
     """Put a backup back, the newest unless --id; what it overwrites is backed up first."""
     if every:
         if id or file:
-            raise UsageError("restore-configs: --list goes with --tool alone")
+            raise UsageError("restore-configs: --list goes with --tool alone", hint="`nbllm restore-configs --list`")
         show(_configs().listed(tool).to_text(None if sys.stdout.isatty() else 1000))
         return
     restored = _configs().restore(tool, id=id, file=file)

@@ -19,9 +19,14 @@ class _SearchByDefault(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if args[:1] != ["--help"] and args[:1] != [] and args[0] not in self.commands:
             args = ["search", *args]
-        elif not args:
+        elif not args and not ctx.resilient_parsing:  # that is a TAB, which is to offer the verbs as well
             args = ["search"]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> Any:
+        if incomplete.startswith("-"):
+            return self.commands["search"].shell_complete(ctx, incomplete)
+        return super().shell_complete(ctx, incomplete)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args[0] not in self.commands:
@@ -49,6 +54,10 @@ _MaxPrice = Annotated[float | None, typer.Option("--max-price", metavar="USD", h
 _Free = Annotated[bool, typer.Option("--free", help="Both prices are said to be 0.")]
 _Local = Annotated[bool, typer.Option("--local", help="Served on this machine.")]
 _Favourites = Annotated[bool, typer.Option("--favourites", help="Only favourites.")]
+_Sort = Annotated[
+    str | None,
+    typer.Option("--sort", metavar="COL", help="-COL: the other way round.", autocompletion=complete.columns),
+]
 _Group = Annotated[str | None, typer.Option("--group", metavar="G", help="Only of this group.")]
 _Query = Annotated[str | None, typer.Option("--query", metavar="QUERY", help="All models that this finds.")]
 _Refs = Annotated[list[str] | None, typer.Argument(metavar="[REF...]", autocompletion=complete.model_refs)]
@@ -68,7 +77,7 @@ def search(
     provider: _Provider = None, vision: _Vision = False, tools: _Tools = False, reasoning: _Reasoning = False,
     structured: _Structured = False, min_context: _MinContext = None, max_price: _MaxPrice = None, free: _Free = False,
     local: _Local = False, favourites: _Favourites = False, group: _Group = None,
-    sort: Annotated[str | None, typer.Option("--sort", metavar="COL", help="-COL: the other way round.")] = None,
+    sort: _Sort = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="Rows; 50, with --json all.")] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Ask the providers first.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -187,7 +196,9 @@ def add(
 
 @app.command()
 def recommend(
-    aim: Annotated[str | None, typer.Option("--for", metavar="score|price|latency", help="What for.")] = None,
+    aim: Annotated[
+        str | None, typer.Option("--for", metavar="score|price|latency", help="What for.", autocompletion=complete.aims)
+    ] = None,
 ) -> None:
     """Which model to take, from your own calls; says so when it knows too little."""
     _show(_workspace().marking.recommend(aim))

@@ -133,7 +133,7 @@ def check(
     if not ids and not every:
         raise UsageError("providers test: name a provider, or --all", hint="for example `nbllm providers test demo`")
     if model and (every or len(ids or ()) != 1):
-        raise UsageError("providers test: --model goes with one provider")
+        raise UsageError("providers test: --model goes with one provider", hint="`nbllm providers test ID --model M`")
     workspace = _workspace()
     if ids and len(ids) == 1 and not every:
         check = workspace.check(ids[0], model=model)

@@ -73,7 +73,8 @@ class Mods:
     def next_steps(self, providers: Sequence[Exported]) -> list[str]:
         """What to know before a key is sent to the wrong place."""
         taken = [p for p in providers if self.refuses(p) is None]
-        named = [p.key_env for p in taken if p.key_env and p.config.kind == "openai" and p.key_env != "OPENAI_API_KEY"]
+        variables = dict.fromkeys(p.key_env for p in taken if p.key_env and p.config.kind == "openai")
+        named = [name for name in variables if name != "OPENAI_API_KEY"]
         warning = [f"set {', '.join(named)} before you ask: mods sends OPENAI_API_KEY where the variable is empty"]
         return [self.legacy or "", *(warning if named else []), *headers_step(taken)]
 

@@ -66,6 +66,16 @@ def test_a_listing_that_came_is_seen_and_its_age_is_told(workspace: Workspace) -
     assert "peer just now" in str(table)
 
 
+def test_a_model_of_which_its_listing_says_only_the_id_is_known_all_the_same(workspace: Workspace) -> None:
+    workspace.models("peer", refresh=True)
+    marking = workspace.marking
+
+    assert "no listing" not in str(marking.favourite(["peer/small"], None))
+    assert "no listing" in str(marking.favourite(["peer/none"], None))
+    assert "peer lists small, and nobody says more of it" in str(marking.info("peer/small"))
+    assert "nothing is known of peer/none" in str(marking.info("peer/none"))
+
+
 def test_the_index_is_made_once_for_each_change_and_never_for_a_search(workspace: Workspace) -> None:
     catalogue = workspace.catalogue()
     for query in ("", "big", "bgi", "zzz", "big"):
