@@ -7,6 +7,8 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +50,12 @@ print("RESULT " + json.dumps([attempt(acts[name]) for name in sys.argv[1:]]))
 class Desktop:
     """A home with its own session bus; each `session` is one login."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, runtime: str) -> None:
         self.home = folder
-        runtime = folder / "run"
-        runtime.mkdir(mode=0o700)
         self.environ = {
             **{k: v for k, v in os.environ.items() if not k.startswith(("DBUS_", "GNOME_", "XDG_"))},
             "HOME": str(folder),
-            "XDG_RUNTIME_DIR": str(runtime),
+            "XDG_RUNTIME_DIR": runtime,
             "XDG_DATA_HOME": str(folder / "data"),
             "KEY_TO_KEEP": KEY,
         }
@@ -77,7 +77,7 @@ NOT_UNLOCKED = "gnome-keyring-daemon --start --components=secrets"
 
 
 @pytest.fixture
-def desktop(tmp_path: Path) -> Desktop:
+def desktop(tmp_path: Path) -> Iterator[Desktop]:
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
     if missing and os.environ.get("NBLLM_SHARED_REQUIRED") == "1":
         pytest.fail(f"{', '.join(missing)} must be there in CI: apt-get install dbus-daemon gnome-keyring")
@@ -85,7 +85,8 @@ def desktop(tmp_path: Path) -> Desktop:
         pytest.skip(f"needs {', '.join(missing)} (Debian: dbus-daemon gnome-keyring); fake keyrings were tried")
     folder = tmp_path / "desktop"
     folder.mkdir()
-    return Desktop(folder)
+    with tempfile.TemporaryDirectory(dir="/tmp") as runtime:  # a socket's path has at most 107 bytes
+        yield Desktop(folder, runtime)
 
 
 def test_an_unlocked_keyring_keeps_a_key_encrypted_for_other_kernels(desktop: Desktop) -> None:
