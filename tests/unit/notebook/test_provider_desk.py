@@ -457,6 +457,22 @@ def test_many_are_tested_while_one_hangs_and_the_rest_can_be_cancelled(browser: 
         assert browser.until(lambda m: m["type"] == "cancelled")
 
 
+@pytest.mark.parametrize("what", ["test", "test_many"])
+def test_a_test_that_breaks_is_a_message_too(browser: Browser, workspace: Workspace, what: str) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("the secret is 42")
+
+    workspace.overview.stages = workspace.overview.check_many = broken  # type: ignore[method-assign,assignment]
+    said = browser.ask(what, id="demo", ids=["demo"])
+    while said["type"] == "progress":
+        said = browser.until(lambda m: m.get("seq") is not None)
+
+    assert said["type"] == "problem"
+    assert "ZeroDivisionError" in said["message"]
+    assert browser.until(lambda m: m["type"] == "state")
+    assert "42" not in said["message"]
+
+
 # ---------------------------------------------------------------- models, files, shared state
 
 
