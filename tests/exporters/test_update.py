@@ -202,7 +202,7 @@ def test_what_cannot_be_read_is_left_alone(tool: str, what: str, tmp_path: Path,
         path.write_bytes(bad)
     with pytest.raises(ExportError) as refused:
         run(tool, path, backups)
-    assert str(path) in refused.value.message
+    assert refused.value.message.count(str(path)) == 1
     assert "\n" not in refused.value.message
     assert path.is_dir() if what == "folder" else path.read_bytes() == bad
     assert backups.all() == []

@@ -59,7 +59,7 @@ class TextFile:
             text = (self.raw or b"").removeprefix(_BOM).decode("utf-8")
         except UnicodeDecodeError as exc:
             raise ExportError(
-                f"{self.path} is not UTF-8 (byte {exc.start}); it was left as it is",
+                f"it is not UTF-8 (byte {exc.start})",
                 hint="save it as UTF-8 and try again",
             ) from None
         return text.replace("\r\n", "\n")
