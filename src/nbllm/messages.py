@@ -310,6 +310,8 @@ class Reply:
     request_id: str | None = None
     replayed: str | None = None
     """When the answer was recorded (ISO date), if it comes from a recording."""
+    recorded: str | None = None
+    """When the answer was recorded (ISO date), if it stands in a recording: also when that is written just now."""
     base_url_host: str | None = None
     tool_rounds: tuple[tuple[ToolCall, ToolResult], ...] = ()
     """Each tool call that was executed on the way to this answer, with its result."""

@@ -34,6 +34,7 @@ from nbllm.connection.overview import Overview, ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation, Conversations
 from nbllm.credentials import Credentials, SavedKey, Secret, install_log_filter
+from nbllm.credentials.redaction import holds_secret
 from nbllm.errors import NbllmError, SettingsError, debug_when
 from nbllm.exporters.base import Exported
 from nbllm.exporters.own_files import OwnFiles
@@ -48,6 +49,7 @@ from nbllm.settings import ConfigFile, Paths, Settings
 from nbllm.store import Store
 from nbllm.transport.demo import DEMO_ORIGIN, DemoTransport
 from nbllm.transport.http import Http
+from nbllm.transport.recordings import Recordings
 
 T = TypeVar("T")
 
@@ -70,8 +72,10 @@ class Workspace:
         debug_when(lambda: bool(self.settings["debug"]))
         self.registry: Registry = Registry(self.config, self.settings, more_aliases=lambda: self.marks.read().aliases)
         self.credentials = Credentials(self.paths, self.config, environ)
+        self.recordings = Recordings(self.settings, locks=self.paths.cache_dir / "locks", holds_key=holds_secret)
         self.http = Http(
             environ=environ,
+            recordings=self.recordings,
             offline=lambda: bool(self.settings["offline"]),
             mounts={DEMO_ORIGIN: DemoTransport},
         )
@@ -87,6 +91,7 @@ class Workspace:
             serve=self._serve,
             known_models=self.known_models,
             presets=self.presets,
+            recordings=self.recordings,
             prices=self.prices,
         )
 
@@ -380,7 +385,7 @@ class Workspace:
         """What the user should know by now of the places where keys and conversations are kept, a line each."""
         store = self._opened.get("store")
         lost = store.take_warning() if store is not None else None
-        return [*self.credentials.notices(), *filter(None, [lost])]
+        return [*self.credentials.notices(), *self.recordings.notices(), *filter(None, [lost])]
 
     def store_warning(self) -> str | None:
         """Why conversations are not kept on the disk, in one line; None when they are, or none was opened yet."""
@@ -390,6 +395,10 @@ class Workspace:
     # ------------------------------------------------------------ wiring
 
     async def _serve(self, endpoint: Endpoint) -> Endpoint:
+        if self.recordings.mode == "replay":  # nothing is started, and the address is no part of what was recorded
+            path = "/v1" if endpoint.provider.kind == "openai" else ""
+            row = endpoint.provider.model_copy(update={"base_url": f"http://recording.invalid{path}", "auth": "none"})
+            return replace(endpoint, provider=row)
         url, key = await self.local.endpoint_url(endpoint.provider)
         row = endpoint.provider.model_copy(update={"base_url": url, "auth": "bearer"})
         return replace(endpoint, provider=row, key=key)

@@ -23,6 +23,7 @@ from nbllm.notebook.magics.chat import ChatMagics
 from nbllm.notebook.magics.config import ConfigMagics
 from nbllm.notebook.magics.models import ModelMagics
 from nbllm.notebook.magics.providers import ProviderMagics
+from nbllm.notebook.magics.replay import ReplayMagics
 from pages import DOCS, REPO, Block, Page, page, pages, shell_lines
 
 PAGES = pages()
@@ -131,7 +132,9 @@ def _read_magic(line: str) -> None:
         ModelMagics.llm_models(None, rest)
     elif name == "%llm_providers" and rest:  # without a verb it has nothing to read
         ProviderMagics.llm_providers(None, rest)
-    elif name not in (*_OTHERS, "%llm_providers"):
+    elif name == "%llm_replay" and rest:
+        ReplayMagics.llm_replay(None, rest)
+    elif name not in (*_OTHERS, "%llm_providers", "%llm_replay"):
         raise NbllmError(f"there is no magic {name}")
 
 

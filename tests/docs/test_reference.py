@@ -12,7 +12,7 @@ import typer
 import nbllm
 from nbllm import errors
 from nbllm.cli.app import app
-from nbllm.notebook.magics import chat, config, models, providers
+from nbllm.notebook.magics import chat, config, models, providers, replay
 from nbllm.settings import SETTINGS
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -45,6 +45,11 @@ def test_every_verb_and_option_of_the_models_is_on_its_page() -> None:
 def test_every_verb_and_option_of_the_settings_is_on_its_page() -> None:
     wanted = {*config.VERBS, *(o for verb in ("", *config.VERBS) for o in config.parser(verb).option_names())}
     assert wanted - words("magics/llm_config.md") == set()
+
+
+def test_every_verb_and_option_of_recordings_is_on_its_page() -> None:
+    wanted = {*replay.VERBS, *(o for verb in replay.VERBS for o in replay.parser(verb).option_names())}
+    assert wanted - words("magics/llm_replay.md") == set()
 
 
 def test_every_setting_and_its_variables_are_on_their_page() -> None:

@@ -14,6 +14,7 @@ from nbllm.adapters.bodies import error_from_response
 from nbllm.errors import AuthenticationError, NbllmError, ProviderError, StreamBrokenError, UnreachableError
 from nbllm.transport.auth import TRIP, Trip
 from nbllm.transport.faults import redirected
+from nbllm.transport.recordings import REPLAYED
 
 if TYPE_CHECKING:
     import httpx2
@@ -62,6 +63,7 @@ class Arrival:
             while True:
                 try:
                     if self.settled:
+                        self._trip.settled = True
                         async with asyncio.timeout(GRACE_S):
                             chunk = await source.__anext__()
                     else:
@@ -125,8 +127,9 @@ async def refusal(response: httpx2.Response, endpoint: Endpoint, *, model: str |
     if 300 <= status < 400:
         return redirected(provider=provider.id, status=status, url=str(response.url), headers=headers)
     error = error_from_response(provider=provider.id, status=status, headers=headers, body=body, model=model)
-    if status == 401 and endpoint.key is None and not provider.headers and provider.kind != "demo":
-        # No key was refused: none was sent. (The demo plays a refusal, and never has a key.)
+    played = provider.kind == "demo" or REPLAYED in response.extensions
+    if status == 401 and endpoint.key is None and not provider.headers and not played:
+        # No key was refused: none was sent. (The demo and a recording play a refusal, and never have a key.)
         return AuthenticationError(
             f"{provider.id} wants a key, and none was sent (401)",
             hint=f"give the key with `%llm_providers key {provider.id}`",

@@ -16,7 +16,7 @@ from nbllm.chat.options import ChatOptions
 from nbllm.chat.structured import Shape, shape_of
 from nbllm.chat.tools import BoundTool, bind_all
 from nbllm.conversations import Conversations, Turn
-from nbllm.credentials import Credentials
+from nbllm.credentials import Credentials, Secret
 from nbllm.errors import PromptError, RegistryError, SettingsError
 from nbllm.messages import ChatRequest, File, Image, Message
 from nbllm.prices import Prices
@@ -26,6 +26,7 @@ from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.settings import Settings
 from nbllm.transport.http import Http
 from nbllm.transport.limits import Gate
+from nbllm.transport.recordings import Recordings
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,8 @@ class Services:
     known_models: Callable[[str], Mapping[str, ModelInfo]]
     """What is already known of a provider's models, without asking it."""
     presets: Callable[[], Mapping[str, Mapping[str, Any]]]
+    recordings: Recordings
+    """Who may answer in the place of a provider."""
     prices: Callable[[ProviderConfig, str], Sequence[Prices]] = lambda provider, model: ()
     """What is already known of a model's prices, most trusted first; asked after the answer."""
 
@@ -116,7 +119,8 @@ def _model(options: ChatOptions, services: Services) -> ModelRef:
     def usable(provider_id: str) -> bool:
         provider = services.registry.get(provider_id)
         status = services.credentials.status(provider, services.registry.key_variables(provider_id))
-        return provider.enabled and status.source != "none"
+        has_key = status.source != "none"
+        return provider.enabled and (has_key or services.recordings.stands_in(provider_id, has_key=has_key))
 
     return services.registry.resolve(wanted or services.registry.default_model(usable))
 
@@ -128,9 +132,18 @@ def _endpoint(provider: ProviderConfig, services: Services, *, need_key: bool) -
         raise RegistryError(
             f"the provider {provider.id} is disabled", hint=f"run `%llm_providers enable {provider.id}`"
         )
+    return Endpoint(provider, _key(provider, services, need_key=need_key), services.http)
+
+
+def _key(provider: ProviderConfig, services: Services, *, need_key: bool) -> Secret | None:
+    recordings = services.recordings
+    if recordings.stands_in(provider.id, has_key=True):
+        return None  # nobody is asked, whatever keys there are
     variables = services.registry.key_variables(provider.id)
-    find = services.credentials.require if need_key else services.credentials.find
-    return Endpoint(provider, find(provider, variables), services.http)
+    key = services.credentials.find(provider, variables) if not need_key or recordings.mode == "auto" else None
+    if key is None and need_key and not recordings.stands_in(provider.id, has_key=False):
+        key = services.credentials.require(provider, variables)
+    return key
 
 
 def _preset(name: str | None, services: Services) -> Mapping[str, Any]:

@@ -45,6 +45,7 @@ from nbllm.messages import (
     join_text,
 )
 from nbllm.reply_builder import ReplyBuilder
+from nbllm.transport.recordings import WITNESS, Witness
 from nbllm.transport.retry import RetryPolicy, retrying
 from nbllm.usage import Cost, cost, estimate_tokens
 
@@ -73,6 +74,7 @@ class ChatRun:
         self._attempts = 0
         self._cost: Cost | None = None
         self._final_request = plan.request
+        self._witness = Witness()
         self._stream: Generator[Delta] | None = None
         self._started = False
         self._settled = False
@@ -206,9 +208,19 @@ class ChatRun:
             which = f" (attempt {number} of {policy.attempts})" if number else ""
             self._waiting = (time.monotonic() + seconds, f"{error.message}{which}")
 
+        replays = self._replays()
+        WITNESS.set(self._witness)
         policy = RetryPolicy(max_wait_s=float(self._services.settings["max_wait_s"]))
         gate = self._services.gate(plan.endpoint.provider)
-        answer = retrying(attempt, policy=policy, gate=gate, on_wait=on_wait, tokens=_worst_case(request, plan))
+        answer = retrying(
+            attempt,
+            policy=policy,
+            gate=gate,
+            on_wait=on_wait,
+            tokens=_worst_case(request, plan),
+            bypass=replays,
+            sleep=self._services.recordings.sleep if replays else asyncio.sleep,
+        )
         async with contextlib.aclosing(answer) as deltas:
             async for delta in deltas:
                 if self._first_at is None and (delta.text or delta.reasoning):
@@ -217,6 +229,11 @@ class ChatRun:
                 if separator and delta.text:
                     delta, separator = replace(delta, text=separator + delta.text), ""
                 yield delta
+
+    def _replays(self) -> bool:
+        """Whether a recording answers, and nobody is asked."""
+        provider, recordings = self.plan.endpoint.provider, self._services.recordings
+        return recordings.stands_in(provider.id, has_key=self.plan.endpoint.key is not None or not provider.needs_key)
 
     def _may_go_on(self, plan: Plan) -> bool:
         calls = self._builder.tool_calls
@@ -325,6 +342,8 @@ class ChatRun:
             params=dict(self.plan.shown_params),
             conversation=self.plan.turn.name,
             request_id=self._builder.request_id,
+            replayed=self._witness.replayed,
+            recorded=None if reason is FinishReason.INTERRUPTED else self._witness.recorded,
             base_url_host=urlsplit(provider.base_url).hostname,
             warnings=tuple(dict.fromkeys(warnings)),
         )

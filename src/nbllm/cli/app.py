@@ -17,6 +17,7 @@ from nbllm.cli import fetch as fetch_command
 from nbllm.cli import import_ as import_commands
 from nbllm.cli import models as model_commands
 from nbllm.cli import providers as provider_commands
+from nbllm.cli import replay as replay_commands
 from nbllm.cli.tool_configs import generate_configs
 from nbllm.cli.words import assignments, read_text, show, warn
 
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.add_typer(provider_commands.app, name="providers")
 app.add_typer(import_commands.app, name="import")
 app.add_typer(model_commands.app, name="models")
+app.add_typer(replay_commands.app, name="replay")
 app.command("config")(config_commands.config)
 app.command("stats")(upkeep.stats)
 app.command("clean")(upkeep.clean)

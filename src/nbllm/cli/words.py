@@ -17,7 +17,7 @@ INTERRUPTED = 130
 """The status of a command that was interrupted: 128 and the number of the signal, as shells have it."""
 
 _MAGICS = (
-    (re.compile(r"%llm_(providers|models|config)"), r"nbllm \1"),
+    (re.compile(r"%llm_(providers|models|config|replay)"), r"nbllm \1"),
     (re.compile(r"%%?chat (\S+/\S+)"), r"nbllm chat -m \1 TEXT"),
     (re.compile(r"%%?chat\b"), "nbllm chat"),
 )

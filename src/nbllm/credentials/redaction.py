@@ -51,6 +51,17 @@ def without_key(body: bytes, key: str) -> bytes:
     return body
 
 
+def holds_secret(text: str) -> bool:
+    """Whether a text that is to be kept has a key in it: one that this process holds, or what looks like one.
+
+    Keys shorter than 12 characters do not count: they are words such as `lm-studio`, which local servers take.
+    """
+    folded = text.translate(_LOWER)
+    windows = frozenset(folded[i : i + WINDOW] for i in range(len(folded) - WINDOW + 1))
+    known = (secret for secret in alive() if len(secret.reveal()) >= WINDOW)
+    return any(_finder(secret)(folded, windows) for secret in known) or _redact_patterns(text) != text
+
+
 def looks_like_key(text: str) -> bool:
     """Whether a text typed as an argument is probably a key: to be refused, and never echoed."""
     text = text.strip()

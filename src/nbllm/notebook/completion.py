@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 from IPython.core.getipython import get_ipython
 
-from nbllm.notebook.magics import chat, config, models, providers
+from nbllm.notebook.magics import chat, config, models, providers, replay
 from nbllm.notebook.session import started, workspace
 
 if TYPE_CHECKING:
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from nbllm.workspace import Workspace
 
-_MAGIC = re.compile(r"^\s*(?:[\w, ]+=\s*)?%{1,2}(chat|llm_providers|llm_models|llm_config)\s(.*)$", re.DOTALL)
+_MAGIC = re.compile(
+    r"^\s*(?:[\w, ]+=\s*)?%{1,2}(chat|llm_providers|llm_models|llm_config|llm_replay)\s(.*)$", re.DOTALL
+)
 _PROVIDER_VERBS = ("show", "edit", "remove", "enable", "disable", "test", "models", "key", "forget")
 
 
@@ -41,6 +43,8 @@ def _candidates(magic: str, before: Sequence[str], token: str) -> Iterable[str]:
         return _for_chat(before, token)
     if magic == "llm_models":
         return _for_models(before, token)
+    if magic == "llm_replay":
+        return _for_replay(before, token)
     return _for_config(before, token) if magic == "llm_config" else _for_providers(before, token)
 
 
@@ -64,6 +68,12 @@ def _for_config(before: Sequence[str], token: str) -> Iterable[str]:
     if token.startswith("-"):
         return config.parser(before[0]).option_names()
     return _presets() if before == ["preset"] else ()
+
+
+def _for_replay(before: Sequence[str], token: str) -> Iterable[str]:
+    if not before:
+        return replay.VERBS
+    return replay.parser(before[0]).option_names() if token.startswith("-") and before[0] in replay.VERBS else ()
 
 
 def _for_providers(before: Sequence[str], token: str) -> Iterable[str]:

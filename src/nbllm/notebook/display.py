@@ -47,6 +47,7 @@ def bundle(reply: Reply) -> tuple[dict[str, str], dict[str, Any]]:
         tool_rounds=tools_of(reply),
         warnings=warnings_of(reply),
         footer=footer_of(reply),
+        recorded=reply.recorded,
     )
     provenance = json.loads(json.dumps(reply.provenance(), default=str))
     return _mime(frame.html(), reply.text), {"nbllm": provenance}

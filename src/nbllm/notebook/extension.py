@@ -12,12 +12,13 @@ from nbllm.notebook.magics.chat import ChatMagics
 from nbllm.notebook.magics.config import ConfigMagics
 from nbllm.notebook.magics.models import ModelMagics
 from nbllm.notebook.magics.providers import ProviderMagics
+from nbllm.notebook.magics.replay import ReplayMagics
 from nbllm.settings import ConfigFile, Paths
 
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_MAGICS = (ChatMagics, ProviderMagics, ModelMagics, ConfigMagics)
+_MAGICS = (ChatMagics, ProviderMagics, ModelMagics, ReplayMagics, ConfigMagics)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

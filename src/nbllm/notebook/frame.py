@@ -42,13 +42,15 @@ class Frame:
     warnings: tuple[str, ...] = ()
     footer: str = ""
     busy: bool = False
+    recorded: str | None = None
+    """The day of the recording that the answer stands in: the same while it is recorded and when it is replayed."""
 
     def html(self) -> str:
         """The whole, under one root element."""
         busy = ' aria-busy="true"' if self.busy else ""
         parts = (
             f'<div class="nbllm"{busy}>{style()}',
-            _header(self.ref, self.busy),
+            _header(self.ref, self.busy, self.recorded),
             _reasoning(self.reasoning, self.reasoning_open),
             *(_tool(call, result) for call, result in self.tool_rounds),
             f'<div class="nbllm-body mathjax_ignore tex2jax_ignore">{self.body}</div>' if self.body else "",
@@ -64,10 +66,11 @@ def _text(words: str) -> str:
     return escape(words, 500)
 
 
-def _header(ref: str, busy: bool) -> str:
+def _header(ref: str, busy: bool, recorded: str | None) -> str:
     tag = ' <span class="nbllm-tag">demo</span>' if ref.startswith("demo/") else ""
     writing = ' <span class="nbllm-tag">answering …</span>' if busy else ""
-    return f'<div class="nbllm-head"><strong>{escape(ref)}</strong>{tag}{writing}</div>'
+    day = f' <span class="nbllm-tag">recorded {escape(recorded)}</span>' if recorded else ""
+    return f'<div class="nbllm-head"><strong>{escape(ref)}</strong>{tag}{day}{writing}</div>'
 
 
 def _reasoning(body: str, is_open: bool) -> str:

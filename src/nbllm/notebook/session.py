@@ -24,7 +24,18 @@ def workspace() -> Workspace:
         _starting.enter_context(quick_imports())  # until `started`: more is loaded on the way to the first word
     from nbllm.workspace import current  # noqa: PLC0415  (pydantic, httpx2: not before the first use)
 
-    return current()
+    found = current()
+    found.recordings.notebook = _vscode_notebook
+    return found
+
+
+def _vscode_notebook() -> str | None:
+    """The notebook's file, which VS Code puts into the namespace."""
+    from IPython.core.getipython import get_ipython  # noqa: PLC0415
+
+    shell = get_ipython()
+    said = shell.user_ns.get("__vsc_ipynb_file__") if shell is not None else None
+    return said if isinstance(said, str) else None
 
 
 _starting = ExitStack()

@@ -81,6 +81,13 @@ def _address(value: str) -> str:
     raise ValueError("takes an https:// address, one of this machine, or off")
 
 
+def _replay(value: str) -> str:
+    mode, colon, path = value.partition(":")
+    if mode not in ("off", "auto", "record", "replay") or (colon and (mode == "off" or not path)):
+        raise ValueError("takes off, auto, record or replay, and the last three also with a path: replay:PATH")
+    return value
+
+
 SETTINGS: Mapping[str, Setting] = {
     s.name: s
     for s in (
@@ -90,6 +97,8 @@ SETTINGS: Mapping[str, Setting] = {
         Setting("live", _live, None, ("NBLLM_LIVE",), "stream (1), show once (0), or by front end (auto)"),
         Setting("offline", _switch, False, ("NBLLM_OFFLINE",), "no request leaves this machine"),
         Setting("debug", _switch, False, ("NBLLM_DEBUG",), "full tracebacks"),
+        Setting("replay", _replay, "off", ("NBLLM_REPLAY",), "off, record, replay or auto; replay:PATH names the file"),
+        Setting("replay_pace", _number(0, 100), 0.0, (), "times the recorded time that a replay takes; 0: at once"),
         Setting("attachment_mb", _number(0.001, 500), 20.0, (), "largest attachment, MB (10^6 bytes)"),
         Setting("max_rounds", _whole(1, 100), 8, (), "rounds of tool calls in one answer"),
         Setting("max_wait_s", _number(0, 3600), 60.0, (), "seconds of waiting for retries, in all"),

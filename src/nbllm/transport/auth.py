@@ -34,6 +34,12 @@ class Trip:
     """None: only the timeouts of httpx2 count."""
     token_seen: bool = False
     """Set by whoever reads the answer: from the first token on `between_tokens_s` counts, before it `first_token_s`."""
+    settled: bool = False
+    """Set by whoever reads the answer: it is complete, whatever way its body ends."""
+    keyed: bool = False
+    """Whether the request carries a key."""
+    lacks_key: bool = False
+    """Whether the provider wants a key and there is none."""
 
 
 class KeyAuth(httpx2.Auth):
@@ -49,7 +55,7 @@ class KeyAuth(httpx2.Auth):
 
     def __init__(self, provider: ProviderConfig, key: Key | None, *, timeout: Timeouts | None = None) -> None:
         self._origin = origin_of(provider.base_url)
-        self._trip = Trip(provider.id, timeout)
+        self._trip = Trip(provider.id, timeout, keyed=key is not None, lacks_key=provider.needs_key and key is None)
         self._key = key if AUTH_SCHEMES.get(provider.auth, provider.auth) is not None else None
         self._template = AUTH_SCHEMES.get(provider.auth, provider.auth) or ""
         self._extra = provider.headers

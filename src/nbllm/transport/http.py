@@ -29,6 +29,8 @@ from nbllm.transport.dial import open_pool
 from nbllm.transport.faults import fault, redirected, unreachable
 from nbllm.transport.guard import ACCEPT_ENCODING, Guard, PoolTransport
 from nbllm.transport.limits import Gate
+from nbllm.transport.recordings import Recordings
+from nbllm.transport.replay import ReplayTransport
 from nbllm.transport.sse import LISTING_CAP
 
 __all__ = ["Fetched", "Http", "fault", "redirected", "unreachable", "wire_timeout"]
@@ -81,7 +83,8 @@ class Http:
     Args:
         environ: Where proxies and CA bundles are looked up. Default: the process's environment, at the first use.
         offline: Whether requests must stay on this machine; asked at each request.
-        mounts: Origins (as `origin_of` writes them) that have a transport of their own: the demo, a recording, tests.
+        mounts: Origins (as `origin_of` writes them) that have a transport of their own: the demo, tests.
+        recordings: Who writes down what passes, or answers in the place of the providers.
     """
 
     def __init__(
@@ -90,10 +93,12 @@ class Http:
         environ: Mapping[str, str] | None = None,
         offline: Callable[[], bool] = lambda: False,
         mounts: Mapping[str, Callable[[], httpx2.AsyncBaseTransport]] | None = None,
+        recordings: Recordings | None = None,
     ) -> None:
         self._environ = environ
         self._offline = offline
         self._mounts = dict(mounts or {})
+        self._recordings = recordings
         # A connection belongs to its loop: each loop has its own clients, and they go with it.
         self._clients: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Clients] = weakref.WeakKeyDictionary()
         self._gates: dict[str, Gate] = {}
@@ -119,8 +124,11 @@ class Http:
     def _new_client(self, origin: str) -> httpx2.AsyncClient:
         mount = self._mounts.get(origin)
         inner = mount() if mount is not None else PoolTransport(open_pool(origin, self._environ))
+        transport: httpx2.AsyncBaseTransport = Guard(inner, refuse=self.refuse_when_offline)
+        if self._recordings is not None:
+            transport = ReplayTransport(transport, self._recordings, mounted=mount is not None)
         return httpx2.AsyncClient(
-            transport=Guard(inner, refuse=self.refuse_when_offline),
+            transport=transport,
             headers={"accept-encoding": ACCEPT_ENCODING, "user-agent": "nbllm"},
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),  # nothing is kept between requests
             follow_redirects=False,
@@ -141,8 +149,12 @@ class Http:
         """Do what each request does first.
 
         Raises:
-            OfflineError: A request to `url` would leave this machine, and must not.
+            OfflineError: A request to `url` would leave this machine, and must not; or a recording answers here.
         """
+        if self._recordings is not None and self._recordings.mode == "replay" and not self.is_mounted(url):
+            raise OfflineError(
+                f"a recording answers here: {urlsplit(url).hostname} was not asked", hint="`%llm_replay off` asks it"
+            )
         if not self._offline() or is_loopback(urlsplit(url).hostname or "") or self.is_mounted(url):
             return
         raise OfflineError(
