@@ -23,6 +23,7 @@ from nbllm.errors import (
     StreamBrokenError,
 )
 from nbllm.messages import Reply
+from nbllm.transport.guard import Guard
 from nbllm.workspace import Workspace
 from peers import Llmock, Peers, add_row
 from wire_server import Plan, WireServer, chunked, closed_port
@@ -211,6 +212,23 @@ def test_an_answer_in_bytes_that_end_inside_a_character_is_not_changed(file: Pat
     assert taken == b"".join(parts)
     with at(nowhere(), "replay", file, key=None) as workspace:
         assert ask(workspace, "hi").text == live.text == "größe 😀"
+
+
+def _nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(self: Guard, request: object) -> None:
+        raise AssertionError("a provider was asked")
+
+    monkeypatch.setattr(Guard, "handle_async_request", fail)
+
+
+def test_a_replay_needs_no_key_and_asks_nobody(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(file, says("recorded"))
+    _nobody_is_asked(monkeypatch)
+    for mode in ("replay", "auto"):
+        with at("https://api.peer.invalid/v1", mode, file, key=None) as workspace:
+            assert ask(workspace, "hi").text == "recorded"
+            with pytest.raises(ReplayMissError):
+                ask(workspace, "other")
 
 
 def test_auto_asks_with_a_key_and_answers_without_one(file: Path) -> None:
