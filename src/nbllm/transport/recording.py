@@ -322,10 +322,12 @@ class Recording:
         """
         data = exchange.to_line().encode() + b"\n"
         with locked(self.lock):
-            handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, FILE_MODE)
+            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+            handle = os.open(self.path, flags, FILE_MODE)
             try:
                 before = os.fstat(handle).st_size
-                if before and os.pread(handle, 1, before - 1) != b"\n":
+                os.lseek(handle, max(0, before - 1), os.SEEK_SET)
+                if before and os.read(handle, 1) != b"\n":
                     data = b"\n" + data  # a line that was cut stays a line of its own
                 try:
                     if os.write(handle, data) != len(data):
