@@ -16,6 +16,7 @@ _KNOWN = re.compile(
         (?:sk|pk|rk|gsk|xai|pplx|nvapi|fw|csk|tgp|esecret|jina|r8|hf|glpat|ghp|gho|ghs|key)[-_](?P<tail>[A-Za-z0-9_-]{12,})
       | github_pat_[A-Za-z0-9_]{20,}
       | AIza[A-Za-z0-9_-]{20,}
+      | AQ\.[A-Za-z0-9_-]{20,}
       | AKIA[A-Z0-9]{16}
       | eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*
     )""",
