@@ -39,6 +39,7 @@ SHAPES = (
     KeyShape("anthropic", lambda r: "-".join(("sk", "ant", "api03", _run(r, _BASE64URL, 60)))),
     KeyShape("groq", lambda r: "_".join(("gsk", _run(r, _LETTERS, 52)))),
     KeyShape("google", lambda r: "AI" + "za" + _run(r, _BASE64URL, 35)),
+    KeyShape("google-new", lambda r: "AQ" + "." + _run(r, _BASE64URL, 50)),
     KeyShape("hugging-face", lambda r: "_".join(("hf", _run(r, _LETTERS, 34)))),
     KeyShape("short-hex", lambda r: _run(r, "0123456789abcdef", 16)),
     KeyShape("jwt", lambda r: "ey" + "J" + ".".join(_run(r, _BASE64URL, n) for n in (30, 60, 43))),
