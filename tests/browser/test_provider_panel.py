@@ -22,6 +22,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 KEY = "sk-local"
 PANEL = ".nbllm-panel"
+_NOTEBOOK = "[...window.jupyterapp.shell.widgets('main')].find(w => w.context && w.content)"
 OPEN = ["%load_ext nbllm", "%llm_providers"]
 PICTURES = os.environ.get("NBLLM_PICTURES")
 """A folder: the pictures of the first minute, as they stand in the documentation, are taken into it."""
@@ -251,52 +252,65 @@ def test_a_request_to_another_host_would_be_noticed(lab: Lab, browser: Any) -> N
         page.close()
 
 
-def test_the_whole_way_by_keyboard_alone(lab: Lab, browser: Any) -> None:
-    with WireServer([listing(3)]) as server:
-        page = Page(lab, browser)
-        keys = page.page.keyboard
-        cells = page.page.locator(".jp-Notebook .jp-Cell").count()
-        page.page.locator(f"{PANEL} .nbllm-left [role=listbox]").focus()
-        keys.press("+")
-        keys.type("by-keys")
-        keys.press("Tab")
-        keys.type(server.url)
-        page.page.wait_for_function("() => !document.querySelector('.nbllm-panel form button.nbllm-main').disabled")
-        keys.press("Enter")
-        page.page.wait_for_selector(f"{PANEL} .nbllm-detail h3:has-text('by-keys')")
+@pytest.mark.peers
+def test_the_whole_way_by_keyboard_alone(lab: Lab, browser: Any, peers: Peers) -> None:
+    page = Page(lab, browser, after=("%%chat\nSay something.",))
+    keys = page.page.keyboard
+    cells = page.page.locator(".jp-Notebook .jp-Cell").count()
 
-        def reach(what: str) -> None:
-            for _ in range(60):
-                if page.page.evaluate(
-                    "w => { const e = document.activeElement; return (e.labels?.[0]?.textContent || e.textContent ||"
-                    " e.ariaLabel || '').trim() === w }", what):  # fmt: skip
-                    return
-                keys.press("Tab")
-            raise AssertionError(f"{what} cannot be reached by Tab")
+    def reach(what: str) -> None:
+        for _ in range(80):
+            if page.page.evaluate(
+                "w => { const e = document.activeElement; return (e.labels?.[0]?.textContent || e.ariaLabel ||"
+                " e.textContent || '').trim() === w }", what):  # fmt: skip
+                return
+            keys.press("Tab")
+        raise AssertionError(f"{what} cannot be reached by Tab")
 
-        page.page.locator(f"{PANEL} .nbllm-left [role=listbox]").focus()
-        reach("Key")
-        keys.type("abcdefghijkl1234")
-        reach("Keep it in")
-        keys.press("t")  # this session
-        reach("Save key")
-        keys.press("Enter")
-        page.find("Key: in this session").wait_for()
-        page.page.locator(f"{PANEL} .nbllm-left [role=listbox]").focus()
-        reach("Test")
-        keys.press("Enter")
-        page.page.locator(f"{PANEL} .nbllm-stages", has_text="It answers").wait_for()
-        keys.press("Escape")
-        for letter in "abdd":  # in the notebook each of these would do something
-            keys.press(letter)
-        keys.press("?")
-        assert page.page.locator(f"{PANEL} [role=dialog]").is_visible()
-        keys.press("Escape")
-        keys.press("/")
-        keys.type("anthropic")
-        assert page.page.locator(f"{PANEL} .nbllm-left .nbllm-row").first.inner_text().split("\n")[2] == "Anthropic"
-        assert page.page.locator(".jp-Notebook .jp-Cell").count() == cells
-        page.close()
+    page.page.evaluate(f"() => {{ {_NOTEBOOK}.content.activeCellIndex = 2; {_NOTEBOOK}.content.activate(); return 1 }}")
+    reach("Search providers")
+    keys.press("Escape")  # to the list
+    keys.press("+")
+    keys.type("by-keys")
+    keys.press("Tab")
+    keys.type(str(peers["llamacpp"]["openai"]))
+    page.page.wait_for_function("() => !document.querySelector('.nbllm-panel form button.nbllm-main').disabled")
+    keys.press("Enter")
+    page.page.wait_for_selector(f"{PANEL} .nbllm-detail h3:has-text('by-keys')")
+    reach("Key")
+    keys.type(KEY)
+    reach("Keep it in")
+    keys.press("t")  # this session
+    reach("Save key")
+    keys.press("Enter")
+    page.find("Key: in this session").wait_for()
+    reach("Test")
+    keys.press("Enter")
+    page.page.locator(f"{PANEL} .nbllm-stages", has_text="It answers").wait_for()
+    page.page.locator(f"{PANEL} .nbllm-model-list .nbllm-row").first.wait_for()
+    reach("Models")
+    keys.press("ArrowDown")
+    keys.press("Enter")
+    page.find("the default model is by-keys/").wait_for()
+
+    keys.press("Escape")
+    for letter in "abdd":  # in the notebook each of these would do something
+        keys.press(letter)
+    keys.press("?")
+    assert page.page.locator(f"{PANEL} [role=dialog]").is_visible()
+    keys.press("Escape")
+    keys.press("/")
+    keys.type("anthropic")
+    assert page.page.locator(f"{PANEL} .nbllm-left .nbllm-row").first.inner_text().split("\n")[2] == "Anthropic"
+    assert page.page.locator(".jp-Notebook .jp-Cell").count() == cells
+
+    keys.press("Escape")  # to the list
+    keys.press("Escape")  # to the notebook
+    keys.press("ArrowDown")
+    keys.press("Shift+Enter")
+    page.page.locator(".jp-OutputArea-output .nbllm .nbllm-head strong", has_text="by-keys/tiny-random").wait_for()
+    lab.wait_until_idle(page.page)
+    page.close()
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -424,13 +438,14 @@ def test_many_providers_and_models_are_drawn_as_far_as_they_are_seen(lab: Lab, b
         page.close()
 
 
-def test_thirty_are_tested_while_one_hangs_and_one_is_edited(lab: Lab, browser: Any) -> None:
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_thirty_are_tested_while_one_hangs_and_one_is_edited(lab: Lab, browser: Any, app: str) -> None:
     with WireServer([listing(2)]) as good, WireServer([(Stall(),)]) as silent:
         rows = "".join(
             f"w.registry.set_session('t{n:02}', base_url={(silent if n == 7 else good).url!r}, auth='none'); "
             for n in range(30)
         )
-        page = Page(lab, browser, before=f"import nbllm; w = nbllm.workspace(); {rows}")
+        page = Page(lab, browser, app=app, before=f"import nbllm; w = nbllm.workspace(); {rows}")
         page.field("Search providers").fill("127.0.0.1")
         boxes = page.page.locator(f"{PANEL} .nbllm-left .nbllm-row .nbllm-mark")
         page.page.evaluate(
@@ -455,8 +470,11 @@ def test_thirty_are_tested_while_one_hangs_and_one_is_edited(lab: Lab, browser: 
         page.close()
 
 
-def test_two_panels_share_what_they_know_and_a_restart_is_said(lab: Lab, browser: Any) -> None:
-    page = Page(lab, browser, after=("%llm_providers", "%llm_providers add from-cell --base-url http://127.0.0.1:9/v1"))
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_two_panels_share_what_they_know_and_a_restart_is_said(lab: Lab, browser: Any, app: str) -> None:
+    page = Page(
+        lab, browser, app=app, after=("%llm_providers", "%llm_providers add from-cell --base-url http://127.0.0.1:9/v1")
+    )
     page.run(3)
     page.page.wait_for_function("() => document.querySelectorAll('.nbllm-panel .nbllm-counts').length === 2")
     page.run(4)

@@ -23,7 +23,7 @@ const FILTERS = {
 const KEYS = [
   ["/", "search"], ["+", "add a provider"], ["↑ ↓ Home End", "move in a list"], ["Enter", "open"],
   ["Space", "select for bulk actions; Tab leads to them"], ["a … z", "go to a name"],
-  ["Esc", "cancel a test, back to the list"], ["?", "this help"],
+  ["Esc", "cancel a test, back to the list, then to the notebook"], ["?", "this help"],
 ];
 let views = 0;
 
@@ -190,7 +190,8 @@ class Panel {
     if (event.key === "Escape") {
       if (!this.help.hidden) this.toggleHelp();
       else if (this.tests.cancel()) this.say("Cancelled.");
-      else this.list.element.focus();
+      else if (event.target !== this.list.element) this.list.element.focus();
+      else this.el.closest(".jp-Cell")?.focus();
     } else if (typing || event.ctrlKey || event.metaKey || event.altKey) {
       return;
     } else if (event.key === "/") this.search.focus();
