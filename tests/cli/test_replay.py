@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from chatting import says
+from key_shapes import SHAPES
 from nbllm.chat.options import ChatOptions
 from nbllm.cli import main
 from nbllm.workspace import Workspace
@@ -36,7 +37,7 @@ def test_verify_finds_what_was_changed_or_is_a_key(tmp_path: Path, capsys: pytes
     assert run(capsys, "replay", "verify", str(file)) == (0, "2 good, 0 with a problem\n", "")
     one, two = file.read_text().splitlines()
     edited = one.replace('"content":"a"', '"content":"z"')
-    leaking = two.replace("answer", "sk-proj-4fGh7Kl2Mn9Pq3Rs6Tu8")
+    leaking = two.replace("answer", SHAPES[0].key())
     file.write_text("\n".join([one, edited, leaking, "nonsense"]) + "\n")
     status, out, err = run(capsys, "replay", "verify", str(file))
     assert (status, out) == (1, "1 good, 3 with a problem\n")

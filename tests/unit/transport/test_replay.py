@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from chatting import calls, chunk, refuses, says
+from key_shapes import SHAPES
 from nbllm.chat.options import ChatOptions
 from nbllm.credentials import Secret
 from nbllm.errors import (
@@ -264,7 +265,7 @@ def test_auto_answers_for_a_server_without_keys_that_is_not_there(file: Path) ->
 
 @pytest.mark.parametrize("where", ["prompt", "answer", "pieces", "system", "shape"])
 def test_a_key_is_in_no_recording_and_the_answer_comes_all_the_same(file: Path, where: str) -> None:
-    prompt = {"prompt": f"is {KEY} a key?", "shape": "sk-proj-4fGh7Kl2Mn9Pq3Rs6Tu8"}.get(where, "hi")
+    prompt = {"prompt": f"is {KEY} a key?", "shape": SHAPES[0].key()}.get(where, "hi")
     pieces = {"answer": (f"you sent {KEY}",), "pieces": (KEY[:9], KEY[9:18], KEY[18:])}.get(where, ("fine",))
     with WireServer([says(*pieces), says("second")]) as server, at(server.url, "record", file) as workspace:
         reply = ask(workspace, prompt, system=KEY if where == "system" else None)
