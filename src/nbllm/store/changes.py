@@ -14,6 +14,8 @@ from nbllm.store import schema
 
 Row = Mapping[str, Any]
 
+_BYTES = ("data", "asked")
+"""Columns that hold bytes."""
 _CHUNK = 400  # SQLite allows 999 parameters in a statement, other databases more
 
 
@@ -29,10 +31,12 @@ class Changes:
     """Table name to rows."""
     heads: Mapping[str, str] = field(default_factory=dict)
     """Conversation id to the message that is now its head."""
+    remembered: bool = True
+    """False: whoever wrote it has it in memory as well, so that the store need not, in case that the disk is lost."""
 
     def apply(self, connection: Connection, *, fresh: bool = False) -> int:
         """Write all of it; how many rows were new. `fresh`: messages and calls are known not to be there yet."""
-        unseen = (schema.messages, schema.calls) if fresh else ()
+        unseen = (schema.messages, schema.calls, schema.cells) if fresh else ()
         new = sum(
             _insert(connection, table, self.rows.get(table.name, ()), look=table not in unseen) for table in _in_order()
         )
@@ -65,6 +69,7 @@ class Changes:
 def _in_order() -> Iterator[Table]:
     """Tables, each after those that it points to."""
     yield from (schema.conversations, schema.attachments, schema.messages, schema.calls, schema.marks)
+    yield from (schema.comparisons, schema.comparison_runs, schema.cells, schema.comparison_words, schema.votes)
 
 
 def _insert(connection: Connection, table: Table, rows: Sequence[Row], *, look: bool) -> int:
@@ -87,5 +92,4 @@ def _encode(row: Row) -> Row:
 
 
 def _decode(row: Row) -> Row:
-    data = row.get("data")
-    return {**row, "data": base64.b64decode(data["base64"])} if isinstance(data, dict) else dict(row)
+    return {k: base64.b64decode(v["base64"]) if k in _BYTES and isinstance(v, dict) else v for k, v in row.items()}

@@ -29,7 +29,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-VERSION = "0002"
+VERSION = "0003"
 """The newest migration: the shape that this nbllm reads and writes."""
 
 PICO = Decimal(10) ** 12
@@ -139,6 +139,84 @@ marks = Table(
     # A model's: context, input_price, output_price (USD per million tokens).
     Column("facts", JSON(none_as_null=True)),
     Column("removed", Boolean, nullable=False),
+)
+
+comparisons = Table(
+    "comparisons",
+    metadata,
+    # Made of the name, so that two processes that begin one at the same time write the same row.
+    Column("id", String(32), primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("created_at", String(32), nullable=False),
+)
+
+# The tables below point to a comparison without a foreign key: journals of several kernels are put together line by
+# line, in any order.
+comparison_runs = Table(
+    "comparison_runs",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("comparison_id", String(32), nullable=False, index=True),
+    Column("created_at", String(32), nullable=False),
+    # Prompts and grid, as `compare.design` writes them: the newest is what `--resume` goes on with.
+    Column("design", JSON, nullable=False),
+)
+
+cells = Table(
+    "cells",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("comparison_id", String(32), nullable=False),
+    # SHA-256 over all that decides the answer. A question that failed and was asked again has a row each time.
+    Column("cell_key", String(64), nullable=False),
+    Column("created_at", String(32), nullable=False),
+    # ok, error.
+    Column("status", String(8), nullable=False),
+    Column("provider", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    # What was guessed before it was asked, so that guesses can learn.
+    Column("estimated_tokens", Integer),
+    # As `compare.cells.Outcome` writes it.
+    Column("outcome", JSON, nullable=False),
+    # The canonical request as JSON, compressed by zlib. No header, no key.
+    Column("asked", LargeBinary, nullable=False),
+    Index("ix_cells_comparison_id_cell_key", "comparison_id", "cell_key"),
+    Index("ix_cells_provider_model", "provider", "model", "created_at"),
+)
+
+cell_claims = Table(
+    "cell_claims",
+    metadata,
+    # Made of comparison and cell key: of two processes that want the same cell, one gets it. The only rows that are
+    # changed and removed again: they say what is under way, and nothing is lost with them.
+    Column("id", String(64), primary_key=True),
+    Column("comparison_id", String(32), nullable=False, index=True),
+    Column("cell_key", String(64), nullable=False),
+    Column("owner", String(80), nullable=False),
+    # Until when it holds without being renewed.
+    Column("until", Float, nullable=False),
+)
+
+comparison_words = Table(
+    "comparison_words",
+    metadata,
+    # What an engine keeps with a comparison (the id of a batch), as a log: the last row of a name counts.
+    Column("id", String(32), primary_key=True),
+    Column("comparison_id", String(32), nullable=False, index=True),
+    Column("created_at", String(32), nullable=False),
+    Column("seq", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Text),
+)
+
+votes = Table(
+    "votes",
+    metadata,
+    # What a person said of two answers beside each other, as a log: the last one of a ballot and a voter counts.
+    Column("id", String(32), primary_key=True),
+    Column("comparison_id", String(32), nullable=False, index=True),
+    Column("created_at", String(32), nullable=False),
+    Column("vote", JSON, nullable=False),
 )
 
 

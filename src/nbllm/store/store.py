@@ -207,7 +207,7 @@ class Store:
             changes.apply(connection, fresh=True)
             if self._journal is not None:
                 self._journal.append(changes)
-        for table, rows in changes.rows.items():
+        for table, rows in changes.rows.items() if changes.remembered else ():
             self.keep(table, [dict(row) for row in rows])
         self._heads.update(changes.heads)
         return changes

@@ -24,8 +24,8 @@ NEXT_STEP = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0003"
-down_revision = "0002"
+revision = "0004"
+down_revision = "0003"
 
 
 def upgrade():
@@ -39,11 +39,11 @@ def next_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The migrations of an nbllm that is one step further; the file of its step."""
     scripts = tmp_path / "scripts"
     shutil.copytree(versions.SCRIPTS, scripts)
-    step = scripts / "versions" / "0003_folders.py"
+    step = scripts / "versions" / "0004_folders.py"
     step.write_text(NEXT_STEP.format(more=""))
-    monkeypatch.setattr(versions.prepare, "__kwdefaults__", {"scripts": scripts, "known": (*REVISIONS, "0003")})
-    monkeypatch.setattr(versions.upgrade, "__kwdefaults__", {"scripts": scripts, "target": "0003"})
-    monkeypatch.setattr(schema, "VERSION", "0003")
+    monkeypatch.setattr(versions.prepare, "__kwdefaults__", {"scripts": scripts, "known": (*REVISIONS, "0004")})
+    monkeypatch.setattr(versions.upgrade, "__kwdefaults__", {"scripts": scripts, "target": "0004"})
+    monkeypatch.setattr(schema, "VERSION", "0004")
     return step
 
 
