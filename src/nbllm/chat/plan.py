@@ -84,7 +84,7 @@ def make_plan(prompt: str, options: ChatOptions, services: Services, *, need_key
         raise PromptError("the prompt is empty", hint="write a question")
     ref = _model(options, services)
     provider = services.registry.get(ref.provider)
-    endpoint = _endpoint(provider, services, need_key=need_key)
+    endpoint = find_endpoint(provider, services, need_key=need_key)
     adapter = load_adapter(provider.kind)
     preset = _preset(options.preset, services)
     shape = shape_of(options.schema, name=options.schema_name) if options.schema is not None else None
@@ -125,7 +125,12 @@ def _model(options: ChatOptions, services: Services) -> ModelRef:
     return services.registry.resolve(wanted or services.registry.default_model(usable))
 
 
-def _endpoint(provider: ProviderConfig, services: Services, *, need_key: bool) -> Endpoint:
+def find_endpoint(provider: ProviderConfig, services: Services, *, need_key: bool = True) -> Endpoint:
+    """Where a provider's requests go, with its key.
+
+    Raises:
+        NbllmError: It cannot be asked: an address or a key is missing, or it is disabled.
+    """
     if why := hindrance(provider):
         raise why
     if not provider.enabled:
@@ -186,13 +191,10 @@ def _request(
     tools: Mapping[str, BoundTool],
     shape: Shape | None,
 ) -> ChatRequest:
-    params = given.params({**preset, **options.params})
-    # Named like our own options, these mean the same wherever they are written.
-    system = options.system if options.system is not None else params.pop("system", None)
-    temperature = options.temperature if options.temperature is not None else params.pop("temperature", None)
-    max_tokens = options.max_tokens if options.max_tokens is not None else params.pop("max_tokens", None)
-    for name in ("system", "temperature", "max_tokens"):
-        params.pop(name, None)
+    read = read_params({**preset, **options.params})
+    system = options.system if options.system is not None else read.system
+    temperature = options.temperature if options.temperature is not None else read.temperature
+    max_tokens = options.max_tokens if options.max_tokens is not None else read.max_tokens
     return ChatRequest(
         provider=ref.provider,
         model=ref.model,
@@ -200,12 +202,35 @@ def _request(
         system=None if system is None else given.text(system, "the system text"),
         temperature=_number(temperature, "temperature"),
         max_tokens=_whole(max_tokens, "max_tokens"),
-        params=params,
+        params=read.rest,
         tools=tuple(t.spec for t in tools.values()),
         schema=shape.schema if shape else None,
         schema_name=shape.name if shape else "answer",
         stream=options.stream,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Params:
+    """Parameters, with those apart that mean the same wherever they are written."""
+
+    system: Any
+    temperature: float | None
+    max_tokens: int | None
+    rest: Mapping[str, Any]
+    """In the provider's own words."""
+
+
+def read_params(params: Mapping[str, Any]) -> Params:
+    """Parameters as a request has them.
+
+    Raises:
+        PromptError: A value is none that JSON has, or no number where one is needed.
+    """
+    rest = given.params(params)
+    # Named like our own options, these mean the same wherever they are written.
+    system, temperature, max_tokens = (rest.pop(name, None) for name in ("system", "temperature", "max_tokens"))
+    return Params(system, _number(temperature, "temperature"), _whole(max_tokens, "max_tokens"), rest)
 
 
 def _number(value: Any, name: str) -> float | None:

@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 from nbllm import aio
 from nbllm.chat.plan import Plan, Services, in_prompt
+from nbllm.chat.reckoning import tokens_for_limit, usage_of
 from nbllm.chat.tool_turn import ToolTurn
 from nbllm.errors import (
     NbllmError,
@@ -42,12 +43,11 @@ from nbllm.messages import (
     ToolCall,
     ToolResult,
     Usage,
-    join_text,
 )
 from nbllm.reply_builder import ReplyBuilder
 from nbllm.transport.recordings import WITNESS, Witness
 from nbllm.transport.retry import RetryPolicy, retrying
-from nbllm.usage import Cost, cost, estimate_tokens
+from nbllm.usage import Cost, cost
 
 
 class ChatRun:
@@ -217,7 +217,7 @@ class ChatRun:
             policy=policy,
             gate=gate,
             on_wait=on_wait,
-            tokens=_worst_case(request, plan),
+            tokens=tokens_for_limit(request, plan.endpoint.provider),
             bypass=replays,
             sleep=self._services.recordings.sleep if replays else asyncio.sleep,
         )
@@ -361,26 +361,10 @@ class ChatRun:
         """What the provider counted, over all rounds; where it did not count, an estimate that says so."""
         total: Usage | None = None
         for builder in (*self._earlier, self._builder):
-            used = builder.usage or self._estimated(builder)
+            used = usage_of(builder, self._final_request)
             total = used if total is None else total + used
         assert total is not None
         return total
-
-    def _estimated(self, builder: ReplyBuilder) -> Usage:
-        request = self._final_request
-        prompt = "\n".join(filter(None, (request.system, join_text(request.messages))))
-        return Usage(
-            input_tokens=estimate_tokens(prompt),
-            output_tokens=estimate_tokens(builder.text + builder.reasoning),
-            source="estimate",
-        )
-
-
-def _worst_case(request: ChatRequest, plan: Plan) -> int:
-    """Tokens that the request may take, for a provider with a limit on them; 0 where there is none."""
-    if plan.endpoint.provider.rate_limit.tokens_per_minute is None:
-        return 0
-    return estimate_tokens(join_text(request.messages)) + (request.max_tokens or 0)
 
 
 def _without_frames(error: NbllmError) -> NbllmError:
