@@ -174,6 +174,8 @@ cells = Table(
     Column("status", String(8), nullable=False),
     Column("provider", Text, nullable=False),
     Column("model", Text, nullable=False),
+    # Of the request without its repeat: what other answers to it say of the next one.
+    Column("request_hash", String(64), nullable=False),
     # What was guessed before it was asked, so that guesses can learn.
     Column("estimated_tokens", Integer),
     # As `compare.cells.Outcome` writes it.

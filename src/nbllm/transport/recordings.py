@@ -32,6 +32,8 @@ class Witness:
     """The same, when it comes from there."""
     lost: bool = False
     """Whether a part of it could not be recorded."""
+    at_ms: float | None = None
+    """The recorded time of what arrived last: the same while it is recorded and when it is replayed."""
 
     def records(self, exchange: Exchange, *, kept: bool) -> None:
         """An exchange was written, or could not be."""

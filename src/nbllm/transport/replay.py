@@ -145,7 +145,9 @@ class _Taken(httpx2.AsyncByteStream):
         assert isinstance(self._inner, httpx2.AsyncByteStream)
         try:
             async for piece in self._inner:
-                exchange.chunks.append(((time.perf_counter() - self._began) * 1000, piece))
+                at_ms = round((time.perf_counter() - self._began) * 1000, 1)  # as it is written
+                exchange.chunks.append((at_ms, piece))
+                WITNESS.get().at_ms = at_ms
                 yield piece
         except NbllmError as exc:
             exchange.ends = "broken"
@@ -182,7 +184,9 @@ class _Played(httpx2.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         before = 0.0
+        witness = WITNESS.get()
         for at_ms, piece in self._exchange.chunks:
+            witness.at_ms = at_ms
             if self._pace:
                 await asyncio.sleep(max(0.0, at_ms - before) / 1000 * self._pace)
                 before = at_ms

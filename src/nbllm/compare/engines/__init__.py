@@ -1,1 +1,31 @@
 """Who does the asking: this process (`local`), a Dask cluster (`dask`), or a provider's batches (`batch`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from nbllm.chat.plan import Services
+from nbllm.compare.asking import Asker
+from nbllm.compare.engines.base import Engine
+from nbllm.compare.engines.local import LocalEngine
+from nbllm.compare.lanes import Lane
+from nbllm.compare.options import ENGINES, CompareOptions
+from nbllm.errors import UsageError
+
+
+def make_engine(
+    options: CompareOptions,
+    services: Services,
+    asker: Asker,
+    lane: Callable[[str], Lane],
+    on_news: Callable[[str], object],
+) -> Engine:
+    """The engine that was asked for.
+
+    Raises:
+        UsageError: There is none of this name.
+        UnsupportedError: What it needs is not installed.
+    """
+    if options.engine == "local":
+        return LocalEngine(asker, lane)
+    raise UsageError(f"there is no engine {options.engine!r}", hint=f"there are {', '.join(ENGINES)}")

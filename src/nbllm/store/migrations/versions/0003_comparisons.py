@@ -36,6 +36,7 @@ def upgrade() -> None:
         sa.Column("status", sa.String(8), nullable=False),
         sa.Column("provider", sa.Text, nullable=False),
         sa.Column("model", sa.Text, nullable=False),
+        sa.Column("request_hash", sa.String(64), nullable=False),
         sa.Column("estimated_tokens", sa.Integer),
         sa.Column("outcome", sa.JSON, nullable=False),
         sa.Column("asked", sa.LargeBinary, nullable=False),
