@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 
 from nbllm.compare.budget import Budget, used_up
 from nbllm.compare.cells import CellSpec, Outcome
@@ -61,7 +61,7 @@ class Run:
 
     # ------------------------------------------------------------ driving
 
-    async def drive(self, engine: Engine) -> AsyncIterator[Progress]:
+    async def drive(self, engine: Engine) -> AsyncGenerator[Progress, None]:
         """Ask all that is wanted; tells of the progress some ten times a second.
 
         Raises:

@@ -9,11 +9,10 @@ session.comparison
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nbllm import aio
 from nbllm.chat.plan import Services, find_endpoint
 from nbllm.compare.asking import Asker
 from nbllm.compare.budget import Budget, read_usd
@@ -142,13 +141,7 @@ class Session:
     def __exit__(self, *exc: object) -> None:
         self._owner.end()
 
-    def run(
-        self, specs: Sequence[CellSpec], phase: Phase, *, on_tick: Callable[[], None] | None = None
-    ) -> Iterator[Progress]:
-        """Ask cells from an ordinary thread; see `drive`."""
-        yield from aio.iterate(self.drive(specs, phase), on_tick=on_tick)
-
-    async def drive(self, specs: Sequence[CellSpec], phase: Phase) -> AsyncIterator[Progress]:
+    async def drive(self, specs: Sequence[CellSpec], phase: Phase) -> AsyncGenerator[Progress, None]:
         """Ask cells on the background loop; progress as it comes. What is there already is not asked.
 
         Raises:
@@ -187,9 +180,8 @@ class Session:
             await preflight(asked, self._parts.check)
 
     def _engine(self) -> Engine:
-        return make_engine(
-            self.plan.options, self._parts.services, Asker(self._parts.services), self.lane, self.news.append
-        )
+        services = self._parts.services
+        return make_engine(self.plan.options, services, Asker(services), self.lane, self.news.append)
 
     def lane(self, provider_id: str) -> Lane:
         """The lane of a provider, one for the session."""
