@@ -1,0 +1,74 @@
+"""Do two who judged the same things agree more than by chance: a judge and a person, or two judges."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from nbllm.compare.statistics.distributions import normal_quantile
+from nbllm.compare.statistics.intervals import CONFIDENCE
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How far two raters agree."""
+
+    n: int
+    """Things that both rated."""
+    observed: float
+    """Share of equal ratings."""
+    expected: float
+    """Share of equal ratings if each kept its own habits and they had nothing to do with each other."""
+    kappa: float | None
+    """Cohen's kappa: 1 is full agreement, 0 is chance. None when both always say the same one thing."""
+    low: float | None
+    """None under 10 ratings, and where there is no spread."""
+    high: float | None
+
+
+def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], *, confidence: float = CONFIDENCE) -> Agreement:
+    """Cohen's kappa (1960), with the interval by the large-sample variance of Fleiss, Cohen and Everitt (1969).
+
+    Args:
+        a: The first rater's category for each thing.
+        b: The second's, in the same order.
+
+    Raises:
+        ValueError: There are no ratings, or not as many of the one as of the other.
+    """
+    if not a:
+        raise ValueError("no ratings, so no agreement")
+    n = len(a)
+    cells = {pair: count / n for pair, count in Counter(zip(a, b, strict=True)).items()}
+    of_a = {k: v / n for k, v in Counter(a).items()}
+    of_b = {k: v / n for k, v in Counter(b).items()}
+    observed = math.fsum(share for (x, y), share in cells.items() if x == y)
+    expected = math.fsum(of_a[k] * of_b.get(k, 0.0) for k in of_a)
+    if expected > 1 - 1e-12:
+        return Agreement(n, observed, expected, None, None, None)
+    kappa = (observed - expected) / (1 - expected)
+    error = math.sqrt(max(0.0, _variance(cells, of_a, of_b, observed, expected)) / n)
+    if n < 10 or error < 1e-9:
+        return Agreement(n, observed, expected, kappa, None, None)
+    half = normal_quantile((1 + confidence) / 2) * error
+    return Agreement(n, observed, expected, kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
+
+
+def _variance(
+    cells: dict[tuple[Hashable, Hashable], float],
+    of_a: dict[Hashable, float],
+    of_b: dict[Hashable, float],
+    observed: float,
+    expected: float,
+) -> float:
+    """n times the variance of kappa (Fleiss, Cohen and Everitt 1969, formula 13)."""
+    rest, kappa_rest = 1 - expected, 1 - observed
+    total = 0.0
+    for (x, y), share in cells.items():
+        if x == y:
+            total += share * (rest - (of_a[x] + of_b[x]) * kappa_rest) ** 2
+        else:
+            total += share * (of_b.get(x, 0.0) + of_a.get(y, 0.0)) ** 2 * kappa_rest**2
+    return (total - (observed * expected - 2 * expected + observed) ** 2) / rest**4
