@@ -21,12 +21,13 @@ def arm_name(row: Row) -> str:
 
 
 def params_text(params: Any) -> str:
-    """Parameters in a few words: `temperature=0.7, top_p=1`."""
+    """Parameters, a mapping or its JSON, in a few words: `temperature=0.7, top_p=1`."""
     if isinstance(params, str):
         try:
-            params = json.loads(params)
+            read = json.loads(params)
         except ValueError:
             return params
+        return params_text(read) if isinstance(read, Mapping) else ""
     if not isinstance(params, Mapping):
         return ""
     return ", ".join(f"{key}={value}" for key, value in params.items())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from nbllm.compare.pictures.arms import Row, arm_name, by_scorer, common_count, ends, titled, why_unknown
@@ -13,7 +15,7 @@ from nbllm.compare.pictures.placing import Board, Box, place_around, place_besid
 from nbllm.compare.pictures.scales import Scale, linear, positive
 from nbllm.compare.pictures.strips import EDGE, draw_heading
 from nbllm.compare.pictures.svg import Svg
-from nbllm.compare.pictures.text import LEADING, SIZE, SMALL, fit, fit_all, text_width
+from nbllm.compare.pictures.text import LEADING, SIZE, SMALL, Fitted, fit, fit_all, text_width
 from nbllm.compare.pictures.writing import check_width, finished, nothing, said_interval
 
 TITLE = "Cost against score"
@@ -127,7 +129,8 @@ class _Panel:
         heading = titled("mean score against cost", self.scorer, common_count([a.row for a in self.arms]))
         top = draw_heading(drawing, heading, self.width, top) + 8
         if self.drawn:
-            top = self._draw_plot(drawing, top)
+            drawing.write("small", EDGE, top + SMALL, "mean score")
+            top = self._draw_plot(drawing, top + LEADING + 4)
         if self.keyed:
             top = self._draw_key(drawing, top)
         return self._draw_words(drawing, top)
@@ -168,8 +171,7 @@ class _Panel:
     def _draw_frontier(self, drawing: Drawing, across: Scale, upright: Scale) -> None:
         if len(self.best) > 1:
             way = "L".join(f"{px(across(c))} {px(upright(s))}" for c, s in self.best)
-            drawing.add("free", f'<path d="M{way}" fill="none" stroke="currentColor" stroke-opacity=".6" '
-                                'stroke-dasharray="3 4"/>')  # fmt: skip
+            drawing.add("frontier", f"M{way}")
 
     def _draw_points(self, drawing: Drawing, across: Scale, upright: Scale, area: Box) -> None:
         places = [(across(a.point[0]), upright(a.point[1])) for a in self.drawn]
@@ -179,12 +181,20 @@ class _Panel:
         marks = [Box(x - 6, y - 6, x + 6, y + 6) for x, y in places]
         names = fit_all([a.name for a in self.drawn], min(230.0, 0.42 * self.width))
         sizes = [(f.width(), float(LEADING)) for f in names]
-        boxes = place_beside(Board(area, list(marks)), places, sizes) if len(names) <= NAMED else []
+        lines = self._lines(places, across, upright)
+        boxes = _place(place_beside, area, marks, lines, places, sizes) if len(names) <= NAMED else []
         if boxes:
-            for fitted, box in zip(names, boxes, strict=True):
-                drawing.write("start", box.left, box.top + SIZE - 0.5, fitted.lines[0], full=fitted.full)
+            for fitted, box, (x, _) in zip(names, boxes, places, strict=True):
+                _write_name(drawing, fitted, box, x)
         else:
-            self._draw_numbers(drawing, places, marks, area)
+            self._draw_numbers(drawing, places, marks, area, lines)
+
+    def _lines(self, places: Sequence[tuple[float, float]], across: Scale, upright: Scale) -> list[list[Box]]:
+        """What names had better not cover, the most important first: intervals, then the frontier."""
+        spans = [(x, ends(arm.row)) for arm, (x, _) in zip(self.drawn, places, strict=True)]
+        intervals = [Box(x - 2, upright(s[1]), x + 2, upright(s[0])) for x, s in spans if s is not None]
+        way = [(across(cost), upright(score)) for cost, score in self.best]
+        return [intervals, [box for a, b in pairwise(way) for box in _along(a, b)]]
 
     def _draw_intervals(self, drawing: Drawing, places: Sequence[tuple[float, float]], upright: Scale) -> None:
         for arm, (x, _) in zip(self.drawn, places, strict=True):
@@ -193,14 +203,21 @@ class _Panel:
                 drawing.segment("leader", x, upright(span[1]), x, upright(span[0]))
 
     def _draw_numbers(
-        self, drawing: Drawing, places: Sequence[tuple[float, float]], marks: list[Box], area: Box
+        self,
+        drawing: Drawing,
+        places: Sequence[tuple[float, float]],
+        marks: list[Box],
+        area: Box,
+        lines: Sequence[Sequence[Box]],
     ) -> None:
         """A number for each point, with a line to it when it had to go further away."""
         self.keyed = True
         texts = [str(i + 1) for i in range(len(self.drawn))]
-        boxes = place_around(Board(area, marks), places, [(text_width(t, SMALL) + 2, 13.0) for t in texts])
+        sizes = [(text_width(t, SMALL) + 2, 13.0) for t in texts]
+        boxes = _place(place_around, area, marks, lines, places, sizes)
         for text, (x, y), box in zip(texts, places, boxes, strict=True):
             middle = ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
+            drawing.box("under", box.left, box.top, box.right - box.left, box.bottom - box.top)
             drawing.write("tick", middle[0], box.bottom - 2, text)
             if max(abs(middle[0] - x), abs(middle[1] - y)) > 20:
                 toward = max(box.left, min(x, box.right)), max(box.top, min(y, box.bottom))
@@ -209,20 +226,19 @@ class _Panel:
     # ------------------------------------------------------------ below it
 
     def _draw_key(self, drawing: Drawing, top: float) -> float:
-        numbers = [self._said(a) for a in self.drawn]
-        said = max(text_width(t) for t in numbers)
-        names = fit_all([a.name for a in self.drawn], self.width - 2 * EDGE - 62 - said)
-        for i, (arm, name, text) in enumerate(zip(self.drawn, names, numbers, strict=True)):
+        scores = [fixed(a.point[1], self.places) for a in self.drawn]
+        costs = [f"${digits(a.point[0])}" for a in self.drawn]
+        right = self.width - EDGE
+        middle = right - max(map(text_width, costs)) - 14
+        names = fit_all([a.name for a in self.drawn], middle - max(map(text_width, scores)) - EDGE - 60)
+        for i, (arm, name) in enumerate(zip(self.drawn, names, strict=True)):
             y = top + i * 20 + 14
             drawing.write("end", EDGE + 22, y, str(i + 1))
             _draw_mark(drawing, arm, EDGE + 34, y - 4.5)
             drawing.write("start", EDGE + 46, y, name.lines[0], full=name.full)
-            drawing.write("end", self.width - EDGE, y, text)
+            drawing.write("end", middle, y, scores[i])
+            drawing.write("end", right, y, costs[i])
         return top + 20 * len(self.drawn) + 6
-
-    def _said(self, arm: _Arm) -> str:
-        cost, score = arm.point
-        return f"{fixed(score, self.places)}   ${digits(cost)}"
 
     def _draw_words(self, drawing: Drawing, top: float) -> float:
         lines = [_FRONTIER] if len(self.best) > 1 else []
@@ -253,6 +269,39 @@ class _Panel:
             "cost": "unknown" if arm.cost is None else f"{digits(arm.cost)} {self.money.axis}",
             "frontier": "yes" if arm.is_drawn and arm.point in self.best else "",
         }
+
+
+def _along(a: tuple[float, float], b: tuple[float, float]) -> list[Box]:
+    """Small boxes on the way from a to b."""
+    parts = max(1, math.ceil(math.dist(a, b) / 6))
+    on_it = ((a[0] + (b[0] - a[0]) * i / parts, a[1] + (b[1] - a[1]) * i / parts) for i in range(parts + 1))
+    return [Box(x - 1, y - 1, x + 1, y + 1) for x, y in on_it]
+
+
+def _place(
+    place: Callable[..., list[Box]],
+    area: Box,
+    marks: Sequence[Box],
+    lines: Sequence[Sequence[Box]],
+    places: Sequence[tuple[float, float]],
+    sizes: Sequence[tuple[float, float]],
+) -> list[Box]:
+    """Off all lines where that can be; else off intervals alone; else off other marks and labels alone."""
+    for kinds in range(len(lines), -1, -1):
+        taken = [*marks, *(box for kind in lines[:kinds] for box in kind)]
+        boxes = place(Board(area, taken), places, sizes)
+        if boxes:
+            return boxes
+    return []
+
+
+def _write_name(drawing: Drawing, fitted: Fitted, box: Box, mark: float) -> None:
+    """Close to its mark, whichever side of the box that is: the text may be narrower than its box."""
+    layer, x = ("end", box.right) if box.right <= mark else ("middle", (box.left + box.right) / 2)
+    if box.left >= mark:
+        layer, x = "start", box.left
+    drawing.box("under", box.left, box.top, box.right - box.left, box.bottom - box.top)
+    drawing.write(layer, x, box.top + SIZE - 0.5, fitted.lines[0], full=fitted.full)
 
 
 def _draw_mark(drawing: Drawing, arm: _Arm, x: float, y: float) -> None:

@@ -14,12 +14,13 @@ from nbllm.compare.pictures.svg import Svg
 from nbllm.compare.pictures.text import clean
 from nbllm.compare.pictures.writing import picture, said_interval
 
+BREAKABLE = " −\n"
 COLUMNS = ("pair", "scorer", "difference", "95 % interval", "prompts", "smallest detectable")
-MINUS = " − "
 
 _BAND = Note("smallest difference that this sample could have shown (80 % power)", "band", "band")
 _FILLED = Note("interval without zero", "mark", "circle")
 _HOLLOW = Note("interval with zero: not distinguishable", "hollow", "circle")
+_SIDES = Note("right of zero: the first is better")
 _OPEN = Note("no interval", "mark2", "diamond")
 
 
@@ -45,7 +46,11 @@ def differences(stats_rows: Iterable[Row], *, width: int = 640) -> Svg:
 
 def pair_name(row: Row) -> str:
     """`A − B`."""
-    return f"{clean(row.get('a') or 'unnamed')}{MINUS}{clean(row.get('b') or 'unnamed')}"
+    return _pair(row, " − ")
+
+
+def _pair(row: Row, between: str) -> str:
+    return between.join(clean(row.get(side) or "unnamed") for side in ("a", "b"))
 
 
 def _numbers(rows: Iterable[Row]) -> list[float]:
@@ -66,7 +71,7 @@ def _panel(scorer: str, rows: Sequence[Row], places: int) -> Panel:
         heading=titled("difference of means with 95 % interval", scorer, n, "paired prompts"),
         strips=[_strip(row, places, with_n=n is None) for row in rows],
         domain=linear(reach, include=(0.0,)),
-        axis="difference in mean score: above zero the first is better",
+        axis="difference in mean score",
         zero=0.0,
         notes=_notes(drawn),
     )
@@ -74,7 +79,8 @@ def _panel(scorer: str, rows: Sequence[Row], places: int) -> Panel:
 
 def _notes(rows: Sequence[Row]) -> list[Note]:
     spans = [ends(row) for row in rows]
-    notes = [_FILLED] if any(s and not _holds_zero(s) for s in spans) else []
+    notes = [_SIDES] if rows else []
+    notes += [_FILLED] if any(s and not _holds_zero(s) for s in spans) else []
     notes += [_HOLLOW] if any(s and _holds_zero(s) for s in spans) else []
     notes += [_OPEN] if None in spans else []
     return notes + ([_BAND] if any(_mde(row) is not None for row in rows) else [])
@@ -89,17 +95,17 @@ def _strip(row: Row, places: int, *, with_n: bool) -> Strip:
     n = count(row, "n_prompts")
     behind = f"  n = {n:,}" if with_n and n is not None else ""
     if difference is None:
-        return Strip(pair_name(row), said=behind.strip(), words="difference unknown")
+        return Strip(_pair(row, BREAKABLE), said=behind.strip(), words="difference unknown")
     span, mde = ends(row), _mde(row)
 
     def draw(drawing: Drawing, scale: Scale, y: float) -> None:
         if mde is not None:
             left, right = scale(-mde), scale(mde)
-            drawing.box("band", left, y - 12, right - left, 24)
+            drawing.box("band", left, y - 9, right - left, 18)
         _draw_point(drawing, scale, y, difference, span)
 
     said = signed(difference, places) + said_interval(span, places, sign=True) + behind
-    return Strip(pair_name(row), said=said, draw=draw)
+    return Strip(_pair(row, BREAKABLE), said=said, draw=draw)
 
 
 def _draw_point(drawing: Drawing, scale: Scale, y: float, value: float, span: tuple[float, float] | None) -> None:

@@ -30,7 +30,7 @@ def latency(rows: Iterable[Row], *, width: int = 640) -> Svg:
             store already (`from_store`) are left out.
         width: Pixels; below about 450 the names stand above their marks.
     """
-    taken = list(rows)
+    taken: Sequence[Row] = list(rows)
     if any("latency_ms" in row for row in taken):
         taken = _of_cells(taken)
     arms = sorted(one_of_each_arm(taken), key=_fastest_first)
@@ -106,7 +106,7 @@ def _panel(rows: Sequence[Row], unit: _Unit) -> Panel:
     n = common_count(rows, "n_timed")
     with_spans = any(_span(row, which) for row in rows for which in (_P50, _P95))
     return Panel(
-        heading="Latency, p50 and p95" + ("" if n is None else f", n = {n:,} answers each"),
+        heading="Latency, p50 / p95" + ("" if n is None else f", n = {n:,} answers each"),
         strips=[_strip(row, unit) for row in rows],
         domain=domain,
         axis=("seconds" if unit.name == "s" else "milliseconds") + (", logarithmic" if domain.log else ""),

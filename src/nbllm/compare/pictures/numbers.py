@@ -14,6 +14,8 @@ HUGE = 1e300
 TINY = 1e-200
 """Below this a value is drawn and said as 0, which it is for every eye."""
 
+MOST_DECIMALS = 6
+
 
 def finite(value: Any) -> float | None:
     """`value` as a float; None for what is missing, not a number, not finite or absurdly large."""
@@ -40,28 +42,27 @@ def known(values: Iterable[float | None]) -> list[float]:
 
 
 def decimals_for(values: Iterable[float | None]) -> int:
-    """So many that the values can be told apart: two digits of their range, at least 2 below ten, at most 6."""
+    """So many that the values can be told apart: two digits of their range, at least 2 below ten."""
     numbers = known(values)
     if not numbers:
         return 2
     span = max(numbers) - min(numbers)
     wanted = math.ceil(-math.log10(span) - 1e-9) + 1 if span > 0 else 0
-    return min(6, max(wanted, 2 if max(map(abs, numbers)) < 10 else 0))
+    return min(MOST_DECIMALS, max(wanted, 2 if max(map(abs, numbers)) < 10 else 0))
 
 
 def fixed(value: float, decimals: int) -> str:
-    """With so many decimals and a real minus; in powers of ten where digits would not end or would all be 0."""
+    """With so many decimals and a real minus; in powers of ten where digits would not end or would not begin."""
     size = abs(value)
-    if size >= 1e7 or 0 < size < 0.5 * 10**-decimals:
+    if size >= 1e7 or (decimals >= MOST_DECIMALS and 0 < size < 1e-4):
         return _minus(_power(value, 2))
-    text = f"{value:,.{decimals}f}"
-    return _minus(text if float(text.replace(",", "")) else text.lstrip("-"))
+    return _minus(f"{value + 0.0:,.{decimals}f}")
 
 
 def signed(value: float, decimals: int) -> str:
     """As `fixed`, with a plus before what is above zero."""
     text = fixed(value, decimals)
-    return f"+{text}" if value > 0 and any(c in "123456789" for c in text) else text
+    return f"+{text}" if value > 0 else text
 
 
 def digits(value: float, wanted: int = 3) -> str:

@@ -50,7 +50,7 @@ class Board:
 
 
 def place_beside(board: Board, points: Sequence[_Pair], sizes: Sequence[_Pair]) -> list[Box]:
-    """A box close to each point; an empty list when one of them finds no place. What is placed is taken on the board."""
+    """A box close to each point, taken on the board; an empty list when one of them finds no place."""
     return _place(board, points, sizes, beside)
 
 
@@ -80,10 +80,10 @@ def beside(area: Box, x: float, y: float, width: float, height: float) -> Iterat
         (x - off - width, y - half),
         (x - width / 2, y - off - height),
         (x - width / 2, y + off),
-        (x + off - 2, y - off - height + 4),
-        (x + off - 2, y + off - 4),
-        (x - off + 2 - width, y - off - height + 4),
-        (x - off + 2 - width, y + off - 4),
+        (x + off - 1, y - off - height + 4),
+        (x + off - 1, y + off - 4),
+        (x - off + 1 - width, y - off - height + 4),
+        (x - off + 1 - width, y + off - 4),
     ):
         yield Box(left, top, left + width, top + height)
 

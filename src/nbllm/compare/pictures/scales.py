@@ -8,7 +8,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
+from nbllm.compare.pictures.numbers import digits
 from nbllm.compare.pictures.text import SMALL, text_width
 
 LOG_FROM = 20.0
@@ -98,7 +100,7 @@ class Scale:
 
     def _candidates(self) -> Iterator[list[float]]:
         domain = self.domain
-        wanted = max(2, min(7, round(abs(self.end - self.start) / 50)))
+        wanted = max(2, min(7, round(abs(self.end - self.start) / 40)))
         if not domain.log:
             for target in range(wanted, 0, -1):
                 yield steps(domain.low, domain.high, target)
@@ -111,6 +113,8 @@ class Scale:
     def _text(self, value: float, values: list[float]) -> str:
         if self.domain.tick_text is not None:
             return self.domain.tick_text(value)
+        if self.domain.log:
+            return digits(value, 1)
         step = values[1] - values[0] if len(values) > 1 else abs(value)
         return step_text(value, step)
 
@@ -119,7 +123,7 @@ class Scale:
             return False
         spans = sorted((self(v), 14.0 if upright else text_width(t, SMALL)) for v, t in said)
         free = 4.0 if upright else _GAP
-        return all(b - a >= (wa + wb) / 2 + free for (a, wa), (b, wb) in zip(spans, spans[1:], strict=False))
+        return all(b - a >= (wa + wb) / 2 + free for (a, wa), (b, wb) in pairwise(spans))
 
 
 def steps(low: float, high: float, target: int) -> list[float]:
@@ -150,7 +154,7 @@ def step_text(value: float, step: float) -> str:
     """A tick with the decimals that its step needs."""
     if value == 0 or abs(value) < abs(step) * 1e-6:
         return "0"
-    if 1e-5 <= abs(step) and abs(value) < 1e7:
+    if abs(step) >= 1e-5 and abs(value) < 1e7:
         places = max(0, -math.floor(math.log10(abs(step)) + 1e-9))
         return f"{value:,.{places}f}".replace("-", "−")
     precise = max(0, math.floor(math.log10(abs(value)) + 1e-9) - math.floor(math.log10(abs(step)) + 1e-9))

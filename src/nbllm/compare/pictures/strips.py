@@ -15,6 +15,9 @@ from nbllm.compare.pictures.text import LEADING, SIZE, SMALL, Fitted, fit, fit_a
 EDGE = 8.0
 """Pixels that stay free around a picture."""
 _GAP = 14.0
+_CAPPED = 14.0
+"""Pixels from which an interval has caps; shorter ones lie under their mark."""
+_Ends = tuple[float, float]
 _MIN_PLOT = 190.0
 _MIN_NAME = 110.0
 _MARGIN = 8.0
@@ -96,11 +99,24 @@ def _draw_panel(drawing: Drawing, panel: Panel, columns: _Columns, width: float,
     scale = Scale(panel.domain, columns.left, columns.right)
     ticks = scale.ticks()
     names = fit_all([s.name for s in panel.strips], columns.name_room, lines=2)
-    start = y
+    start, tracks = y, []
     for strip, name in zip(panel.strips, names, strict=True):
-        y = _draw_strip(drawing, strip, name, columns, scale, y)
-    _draw_axis(drawing, panel, scale, ticks, (start, y))
-    return draw_notes(drawing, panel.notes, width, y + 40)
+        middle, y = _draw_strip(drawing, strip, name, columns, scale, y)
+        tracks.append((middle - 11, middle + 11))
+    # Names above their marks would be crossed by lines that run through.
+    _draw_lines(drawing, panel, scale, ticks, tracks if columns.stacked else [(start, y)])
+    _draw_axis(drawing, panel, scale, ticks, y + 2)
+    return draw_notes(drawing, panel.notes, width, y + 44)
+
+
+def _draw_lines(
+    drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[tuple[float, str]], tracks: Sequence[_Ends]
+) -> None:
+    for top, bottom in tracks:
+        for value, _ in ticks:
+            drawing.segment("grid", scale(value), top, scale(value), bottom)
+        if panel.zero is not None:
+            drawing.segment("axis", scale(panel.zero), top, scale(panel.zero), bottom)
 
 
 def draw_heading(drawing: Drawing, heading: str, width: float, top: float) -> float:
@@ -110,11 +126,12 @@ def draw_heading(drawing: Drawing, heading: str, width: float, top: float) -> fl
     return top + LEADING * len(fitted.lines)
 
 
-def _draw_strip(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns, scale: Scale, top: float) -> float:
+def _draw_strip(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns, scale: Scale, top: float) -> _Ends:
+    """The height of its marks, and where it ends."""
     lines = len(name.lines)
     if columns.stacked:
-        height = lines * LEADING + 26.0
-        first, middle, number = top + 16, top + lines * LEADING + 14, top + 16
+        height = lines * LEADING + 32.0
+        first, middle, number = top + 16, top + lines * LEADING + 17, top + 16
     else:
         height = max(26.0, lines * LEADING + 10.0)
         middle = top + height / 2
@@ -127,20 +144,14 @@ def _draw_strip(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns,
         drawing.write_lines("start", columns.left - _MARGIN + 4, middle + 4.5, words, leading=LEADING)
     if strip.draw is not None:
         strip.draw(drawing, scale, middle)
-    return top + height
+    return middle, top + height
 
 
-def _draw_axis(
-    drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[tuple[float, str]], rows: tuple[float, float]
-) -> None:
-    top, bottom = rows[0], rows[1] + 2
+def _draw_axis(drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[tuple[float, str]], bottom: float) -> None:
     for value, text in ticks:
         x = scale(value)
-        drawing.segment("grid", x, top, x, bottom)
         drawing.segment("axis", x, bottom, x, bottom + 4)
         drawing.write("tick", _inside(x, text, scale), bottom + 17, text)
-    if panel.zero is not None:
-        drawing.segment("axis", scale(panel.zero), top, scale(panel.zero), bottom)
     drawing.segment("axis", scale.start - _MARGIN, bottom, scale.end + _MARGIN, bottom)
     fitted = fit(panel.axis, scale.end - scale.start + 2 * _MARGIN, size=SMALL)
     drawing.write_lines("tick", (scale.start + scale.end) / 2, bottom + 33, fitted, leading=LEADING)
@@ -177,8 +188,8 @@ def _draw_sign(drawing: Drawing, note: Note, x: float, y: float) -> None:
 
 
 def interval(drawing: Drawing, scale: Scale, y: float, ends: tuple[float, float], layer: str = "line") -> None:
-    """A line between two values, with caps at those ends that lie within the axis."""
+    """A line between two values, with caps where a mark would leave them to be seen."""
     a, b = sorted((scale(ends[0]), scale(ends[1])))
     drawing.segment(layer, a, y, b, y)
-    for x in (a, b):
+    for x in (a, b) if b - a >= _CAPPED else ():
         drawing.segment(layer, x, y - 4, x, y + 4)

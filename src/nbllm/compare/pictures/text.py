@@ -38,7 +38,7 @@ _EM = {
 _OTHER = 0.87
 _WIDE = 1.1
 _EMOJI = 1.4
-_BREAK = re.compile(r"[^/\s_.:,=@+-]*[/\s_.:,=@+-]?")
+_BREAK = re.compile(r"(?:[^/\s_.:,@+-]|[.:,](?=\d))*[/\s_.:,@+-]?")
 
 
 @lru_cache(maxsize=4096)
@@ -82,7 +82,12 @@ class Fitted:
 
 
 def fit(text: str, room: float, *, lines: int = 1, size: float = SIZE, bold: bool = False) -> Fitted:
-    """On at most `lines` lines of `room` pixels; what does not fit is left out of the middle."""
+    """On at most `lines` lines of `room` pixels; what does not fit is left out of the middle.
+
+    A line feed in `text` says where to break first: its parts stand on one line, or else on one each.
+    """
+    if "\n" in text:
+        return _fit_parts(text, room, size=size, bold=bold)
 
     def width(part: str) -> float:
         return text_width(part, size, bold=bold)
@@ -99,6 +104,14 @@ def fit(text: str, room: float, *, lines: int = 1, size: float = SIZE, bold: boo
         else:
             high = kept - 1
     return Fitted(tuple(_wrap(_middle(text, low), room, width)[:lines]), text)
+
+
+def _fit_parts(text: str, room: float, *, size: float, bold: bool) -> Fitted:
+    whole = text.replace("\n", " ")
+    if text_width(whole, size, bold=bold) <= room:
+        return Fitted((whole,))
+    parts = [fit(part, room, size=size, bold=bold) for part in text.split("\n")]
+    return Fitted(tuple(p.lines[0] for p in parts), whole if any(p.full for p in parts) else None)
 
 
 def fit_all(texts: Sequence[str], room: float, *, lines: int = 1, size: float = SIZE) -> list[Fitted]:
@@ -118,7 +131,7 @@ def fit_all(texts: Sequence[str], room: float, *, lines: int = 1, size: float = 
 def _numbered(text: str, number: int, room: float, lines: int, size: float) -> Fitted:
     mark = f" #{number}"
     short = fit(text, room - text_width(mark, size), lines=lines, size=size)
-    return Fitted((*short.lines[:-1], short.lines[-1] + mark), text)
+    return Fitted((*short.lines[:-1], short.lines[-1] + mark), text.replace("\n", " "))
 
 
 def _middle(text: str, kept: int) -> str:

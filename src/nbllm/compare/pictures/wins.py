@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbllm.compare.pictures.arms import Row, titled
-from nbllm.compare.pictures.drawing import BLUE, ORANGE, Drawing, px
+from nbllm.compare.pictures.drawing import BLUE, GREY, ORANGE, Drawing, px
 from nbllm.compare.pictures.numbers import count, finite, fixed
 from nbllm.compare.pictures.strips import EDGE, Note, draw_heading, draw_notes
 from nbllm.compare.pictures.svg import Svg
@@ -18,6 +18,8 @@ TITLE = "Win rates"
 COLUMNS = ("arm", "against", "win rate", "n")
 _LEVELS = 5
 """Steps of colour to each side of one half."""
+_NARROWEST_NAME, _ROOMY_NAME = 110.0, 250.0
+"""Pixels of the column of names, where the matrix leaves little room."""
 _DEEPEST = 0.5
 """Opacity of the deepest step; text on it keeps 4.5 : 1 on light and dark grounds."""
 
@@ -99,9 +101,11 @@ def _draw(drawing: Drawing, arms: Sequence[str], matrix: _Matrix, width: int) ->
     n = _common_n(matrix)
     heading = titled("how often the row was better than the column", "", n, "duels each")
     top = draw_heading(drawing, heading, width, EDGE) + 8
-    cell = 48.0 if len(arms) <= 8 else 36.0
+    cell = max(36.0, min(48.0, (width - 2 * EDGE - 42 - _NARROWEST_NAME) / len(arms)))
     with_n = n is None and len(arms) <= 8 and any(d.n is not None for d in matrix.values())
-    room = max(110.0, width - 2 * EDGE - 30 - cell * len(arms))
+    room = width - 2 * EDGE - 42 - cell * len(arms)
+    if room < _NARROWEST_NAME:  # wider than was asked for in any case
+        room = _ROOMY_NAME if len(arms) > 8 else _NARROWEST_NAME
     names = fit_all(arms, room, lines=2)
     tall = 36.0 if with_n or any(len(f.lines) > 1 for f in names) else 28.0
     left = EDGE + 30 + max(f.width() for f in names) + 12
@@ -135,8 +139,8 @@ def _draw_cells(drawing: Drawing, arms: Sequence[str], matrix: _Matrix, grid: _G
                 grounds.setdefault(_level(duels.rate), []).append(_square(x, y, grid))
                 _write_cell(drawing, duels, x + grid.cell / 2, y + grid.row_height / 2, grid)
     for level in sorted(grounds):
-        colour = BLUE if level > 0 else ORANGE
-        opacity = f"{abs(level) / _LEVELS * _DEEPEST:.1f}".removeprefix("0")
+        colour = BLUE if level > 0 else ORANGE if level else GREY
+        opacity = f"{max(abs(level), 0.6) / _LEVELS * _DEEPEST:.2f}".removeprefix("0")
         drawing.add("band", f'<path d="{"".join(grounds[level])}" fill="{colour}" fill-opacity="{opacity}"/>')
 
 
