@@ -13,7 +13,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nbllm.api import achat, astream, chat, check, conversation, models, providers, workspace
+    from nbllm.api import (
+        achat,
+        acompare,
+        astream,
+        chat,
+        check,
+        compare,
+        comparison,
+        conversation,
+        models,
+        providers,
+        workspace,
+    )
+    from nbllm.compare.comparison import Comparison
     from nbllm.messages import Delta, Message, Reply, Usage
     from nbllm.notebook.extension import load_ipython_extension as load_ipython_extension
     from nbllm.notebook.extension import unload_ipython_extension as unload_ipython_extension
@@ -22,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "Comparison",
     "Delta",
     "Message",
     "ProviderPanel",
@@ -29,9 +43,12 @@ __all__ = [
     "Usage",
     "__version__",
     "achat",
+    "acompare",
     "astream",
     "chat",
     "check",
+    "compare",
+    "comparison",
     "conversation",
     "models",
     "providers",
@@ -40,13 +57,17 @@ __all__ = [
 
 _HOMES = {
     "achat": "nbllm.api",
+    "acompare": "nbllm.api",
     "astream": "nbllm.api",
     "chat": "nbllm.api",
     "check": "nbllm.api",
+    "compare": "nbllm.api",
+    "comparison": "nbllm.api",
     "conversation": "nbllm.api",
     "models": "nbllm.api",
     "providers": "nbllm.api",
     "workspace": "nbllm.api",
+    "Comparison": "nbllm.compare.comparison",
     "ProviderPanel": "nbllm.notebook.panels.providers",
     "Delta": "nbllm.messages",
     "Message": "nbllm.messages",

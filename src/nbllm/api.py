@@ -8,6 +8,9 @@ from typing import Any
 from nbllm.catalog.table import ModelTable
 from nbllm.catalog.wanted import Wanted
 from nbllm.chat.options import ChatOptions
+from nbllm.compare.comparison import Comparison
+from nbllm.compare.design import Prompts
+from nbllm.compare.options import CompareOptions, EngineName
 from nbllm.connection.overview import ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation
@@ -131,6 +134,65 @@ def models(
     )  # fmt: skip
     table.viewer = _view
     return table
+
+
+def compare(
+    prompts: Prompts,
+    models: str | Sequence[str],
+    repeats: int = 1,
+    data: Any = None,
+    scorers: Any = (),
+    judge: str | None = None,
+    params: Mapping[str, Any] | None = None,
+    budget_usd: float | None = None,
+    name: str | None = None,
+    seed: int = 0,
+    engine: EngineName = "local",
+    **more: Any,
+) -> Comparison:
+    """Ask several models the same, and wait for all answers.
+
+    Args:
+        prompts: One prompt, a list of them, or a dict of names to prompts; with `data` templates in which `{{column}}`
+            is a value of the row.
+        models: References (`provider/model`) or aliases.
+        repeats: How often each question is asked.
+        data: A DataFrame of pandas or polars, an Arrow table, or a list of dicts.
+        scorers: Words (`exact:COLUMN`, `contains:COLUMN`, `regex:COLUMN`, `numeric:COLUMN`), functions
+            `(reply, case) -> float | bool | dict`, or a dict of names to these.
+        judge: A model that says which of two answers is better; each pair is shown in both orders.
+        params: Parameters in the provider's own words. A list is an axis of the grid, anything else a constant.
+        budget_usd: Stop before more than this is spent. Refuses to start when a price is unknown.
+        name: Keep it under this name: what is there is not asked again.
+        seed: Of the order, the bootstraps and blind votes.
+        engine: `local`, `dask` or `batch`.
+        more: The other fields of `CompareOptions`: `rubric`, `system`, `resume`, `retry_errors`, `cluster`, `yes`,
+            `allow_unknown_price`, `namespace`.
+
+    Raises:
+        BudgetError: The next cell did not fit into the budget; the answers so far are kept under the name.
+        NbllmError: One of `nbllm.errors`.
+    """
+    options = CompareOptions(
+        prompts=prompts, models=models, repeats=repeats, data=data, scorers=scorers, judge=judge, params=params or {},
+        budget_usd=budget_usd, name=name, seed=seed, engine=engine, **more,
+    )  # fmt: skip
+    return workspace().comparisons.run(options)
+
+
+async def acompare(prompts: Prompts, models: str | Sequence[str], **options: Any) -> Comparison:
+    """`compare`, awaited; the same arguments."""
+    given = {name: value for name, value in options.items() if value is not None}
+    return await workspace().comparisons.arun(CompareOptions(prompts=prompts, models=models, **given))
+
+
+def comparison(name: str) -> Comparison:
+    """A comparison that was made before, as far as it came. Asks nobody.
+
+    Raises:
+        StoreError: There is none of this name.
+    """
+    return workspace().comparisons.load(name)
 
 
 def _view(table: ModelTable) -> Any:

@@ -29,6 +29,8 @@ from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
 from nbllm.chat.run import ChatRun
+from nbllm.compare.comparisons import Comparisons
+from nbllm.compare.session import Parts
 from nbllm.connection.discover import Found
 from nbllm.connection.overview import Overview, ProviderTable
 from nbllm.connection.result import ConnectionCheck
@@ -147,6 +149,22 @@ class Workspace:
     def knowledge(self) -> Knowledge:
         """What models.dev says of models. Asks it only when told to (`await knowledge.refresh()`)."""
         return self._once("knowledge", lambda: Knowledge.open(self.paths, self.http, self.settings))
+
+    @property
+    def comparisons(self) -> Comparisons:
+        """Comparisons of models, made and kept."""
+        return self._once("comparisons", lambda: Comparisons(self._parts(), self.resolve))
+
+    def _parts(self) -> Parts:
+        async def check(provider_id: str, model: str) -> ConnectionCheck:
+            return await self.overview.check(provider_id, model=model)
+
+        def info(provider: ProviderConfig, model: str) -> ModelInfo:
+            listed = self.known_models(provider.id).get(model) or ModelInfo(provider.id, model)
+            return metadata.enriched(with_own(provider, self.marks.read()), (listed,), self.knowledge)[0]
+
+        locks = self.paths.cache_dir / "locks"
+        return Parts(self._services, lambda: self.store, check, info, self.kernel, locks)
 
     @property
     def marks(self) -> Marks:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from nbllm.cli import complete, upkeep
+from nbllm.cli import compare as compare_command
 from nbllm.cli import config as config_commands
 from nbllm.cli import configs as config_files
 from nbllm.cli import fetch as fetch_command
@@ -32,6 +33,7 @@ app.add_typer(provider_commands.app, name="providers")
 app.add_typer(import_commands.app, name="import")
 app.add_typer(model_commands.app, name="models")
 app.add_typer(replay_commands.app, name="replay")
+app.command("compare")(compare_command.compare)
 app.command("config")(config_commands.config)
 app.command("stats")(upkeep.stats)
 app.command("clean")(upkeep.clean)

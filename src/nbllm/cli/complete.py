@@ -18,6 +18,7 @@ SORTS = (
     "cached_input_price", "tools", "reasoning", "structured_output", "created", "status",
 )  # fmt: skip
 """As in `catalog.wanted`, which imports more than a TAB has time for."""
+ENGINES = ("local", "dask", "batch")
 AIMS = ("score", "price", "latency")
 
 _BUNDLED_ID = re.compile(r"^\[([a-z0-9][a-z0-9-]*)\]", re.MULTILINE)
@@ -71,6 +72,11 @@ def columns(incomplete: str) -> list[str]:
 def aims(incomplete: str) -> list[str]:
     """What `models recommend` recommends for."""
     return _starting(incomplete, AIMS)
+
+
+def engines(incomplete: str) -> list[str]:
+    """Who asks the cells of a comparison."""
+    return _starting(incomplete, ENGINES)
 
 
 def kinds(incomplete: str) -> list[str]:

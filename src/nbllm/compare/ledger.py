@@ -89,10 +89,6 @@ class Ledger:
         self._store.write(build)
         self._check_kept(0)
 
-    def outcomes(self) -> dict[str, Outcome]:
-        """What is there: the newest answer of each cell, else its newest error."""
-        return self._store.read(lambda connection: _outcomes(connection, self.id))
-
     def unknown(self) -> int:
         """How many cells were sent by a process that died before it wrote down what came: paid for, perhaps."""
 
@@ -294,6 +290,11 @@ def _part(claimed: Claimed, wanted: Collection[str]) -> Claimed:
 def _packed(spec: CellSpec) -> bytes:
     text = json.dumps(spec.request.canonical(), ensure_ascii=False, separators=(",", ":"), default=str)
     return zlib.compress(text.encode("utf-8", "surrogatepass"), 1)
+
+
+def outcomes_of(store: Store, name: str) -> dict[str, Outcome]:
+    """What is there under a name: the newest answer of each cell, else its newest error."""
+    return store.read(lambda connection: _outcomes(connection, comparison_id(name)))
 
 
 def _outcomes(connection: Connection, id: str) -> dict[str, Outcome]:

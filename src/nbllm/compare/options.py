@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from nbllm.compare.design import Prompts
@@ -43,3 +44,5 @@ class CompareOptions:
     """Ask also more than 10,000 cells without a budget."""
     namespace: Mapping[str, Any] = field(default_factory=dict)
     """Where names in scorers (`json:SCHEMA`, functions) are looked up."""
+    folder: Path | None = None
+    """Where files that scorers name are looked for."""

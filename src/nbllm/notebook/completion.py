@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.completer import CompletionContext, SimpleCompletion, context_matcher
 from IPython.core.getipython import get_ipython
 
-from nbllm.notebook.magics import chat, config, models, providers, replay
+from nbllm.notebook.magics import chat, compare, config, models, providers, replay
 from nbllm.notebook.session import started, workspace
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nbllm.workspace import Workspace
 
 _MAGIC = re.compile(
-    r"^\s*(?:[\w, ]+=\s*)?%{1,2}(chat|llm_providers|llm_models|llm_config|llm_replay)\s(.*)$", re.DOTALL
+    r"^\s*(?:[\w, ]+=\s*)?%{1,2}(chat|compare|llm_providers|llm_models|llm_config|llm_replay)\s(.*)$", re.DOTALL
 )
 _PROVIDER_VERBS = ("show", "edit", "remove", "enable", "disable", "test", "models", "key", "forget")
 
@@ -41,6 +41,8 @@ def matcher(context: CompletionContext) -> dict[str, Any]:
 def _candidates(magic: str, before: Sequence[str], token: str) -> Iterable[str]:
     if magic == "chat":
         return _for_chat(before, token)
+    if magic == "compare":
+        return _for_compare(before, token)
     if magic == "llm_models":
         return _for_models(before, token)
     if magic == "llm_replay":
@@ -58,6 +60,16 @@ def _for_chat(before: Sequence[str], token: str) -> Iterable[str]:
     if token.startswith("-"):
         return chat.option_names()
     return () if before else _models()
+
+
+def _for_compare(before: Sequence[str], token: str) -> Iterable[str]:
+    last = before[-1] if before else ""
+    if last in ("-m", "--models"):
+        done, comma, _ = token.rpartition(",")  # references are separated by commas
+        return [f"{done}{comma}{ref}" for ref in _models()]
+    if last in _COMPARE_VALUES:
+        return _COMPARE_VALUES[last]()
+    return compare.option_names() if token.startswith("-") else _models()
 
 
 def _for_config(before: Sequence[str], token: str) -> Iterable[str]:
@@ -156,6 +168,24 @@ _VALUES: Mapping[str, Callable[[], Iterable[str]]] = {
     "--attach": _variables,
     "--tool": _variables,
     "--schema": _variables,
+    "-o": _variables,
+    "--out": _variables,
+}
+
+
+def _comparisons() -> Iterable[str]:
+    return _known(lambda w: w.comparisons.names())
+
+
+_SCORERS = ("exact:", "contains:", "regex:", "numeric:", "json:")
+
+_COMPARE_VALUES: Mapping[str, Callable[[], Iterable[str]]] = {
+    "--judge": _models,
+    "--data": _variables,
+    "--score": lambda: [*_SCORERS, *_variables()],
+    "--name": _comparisons,
+    "--engine": lambda: compare.ENGINES,
+    "--cluster": _variables,
     "-o": _variables,
     "--out": _variables,
 }

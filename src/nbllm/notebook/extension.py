@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nbllm.errors import NbllmError
 from nbllm.notebook import completion, display, questions, session
 from nbllm.notebook.magics.chat import ChatMagics
+from nbllm.notebook.magics.compare import CompareMagics
 from nbllm.notebook.magics.config import ConfigMagics
 from nbllm.notebook.magics.models import ModelMagics
 from nbllm.notebook.magics.providers import ProviderMagics
@@ -18,7 +19,7 @@ from nbllm.settings import ConfigFile, Paths
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
-_MAGICS = (ChatMagics, ProviderMagics, ModelMagics, ReplayMagics, ConfigMagics)
+_MAGICS = (ChatMagics, CompareMagics, ProviderMagics, ModelMagics, ReplayMagics, ConfigMagics)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

@@ -1,0 +1,167 @@
+"""`%%compare`: one prompt or a table of them, asked of several models."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
+
+from nbllm.errors import PromptError, UsageError
+from nbllm.notebook import prompt as prompts
+from nbllm.notebook.magics.arguments import Arguments, split
+from nbllm.notebook.progress import RunProgress
+from nbllm.notebook.session import running, workspace
+
+if TYPE_CHECKING:
+    from nbllm.compare.options import CompareOptions
+
+ENGINES = ("local", "dask", "batch")
+
+
+def _parser() -> Arguments:
+    parser = Arguments("%%compare", "Ask several models, and say which is better.")
+    add = parser.add_argument
+    add("refs", nargs="*", metavar="MODEL", help="model references, also with -m")
+    add("-m", "--models", action="append", default=[], metavar="REF,REF,...", help="the models to compare")
+    add("-n", "--repeats", type=int, default=1, metavar="N", help="how often each question is asked; default 1")
+    add("--data", metavar="NAME", help="a DataFrame or list of dicts; {{column}} in the body is a value of its row")
+    add("-p", "--param", action="append", default=[], metavar="KEY=V1,V2", help="a parameter; several values: a grid")
+    add("-s", "--system", metavar="TEXT", help="instructions above each question")
+    add("--seed", type=int, default=0, metavar="N", help="of the order, the bootstraps, blind votes; default 0")
+    add("--score", action="append", default=[], metavar="NAME",
+        help="a function, or exact:COLUMN, contains:COLUMN, regex:COLUMN, numeric:COLUMN, json:SCHEMA")  # fmt: skip
+    add("--judge", metavar="REF", help="a model that says which answer is better, asked in both orders")
+    add("--rubric", metavar="TEXT", help="what the judge is to look at")
+    add("--budget", type=float, metavar="USD", help="stop before more than this is spent")
+    add("--allow-unknown-price", action="store_true", help="go on although a price is unknown, with a budget")
+    add("--name", metavar="NAME", help="keep it under a name; what is there is not asked again")
+    add("--resume", action="store_true", help="prompts and grid as they were stored under the name")
+    add("--retry-errors", action="store_true", help="ask those again that failed")
+    add("--dry-run", action="store_true", help="cells, tokens, cost and time; send nothing")
+    add("--yes", action="store_true", help="ask also more than 10,000 cells without a budget")
+    add("--engine", default="local", metavar="|".join(ENGINES), help="who asks; default local")
+    add("--cluster", metavar="NAME_OR_ADDRESS", help="for dask: a variable with a client, or a scheduler's address")
+    add("-o", "--out", metavar="NAME", help="bind the comparison to a variable")
+    add("--quiet", action="store_true", help="show no progress and no table")
+    add("--help", action="store_true", help="list the options")
+    return parser
+
+
+@magics_class
+class CompareMagics(Magics):
+    """The comparison magic."""
+
+    @no_var_expand
+    @cell_magic
+    def compare(self, line: str, cell: str) -> Any:
+        """Ask several models: `%%compare -m REF,REF [options]` with the prompt below.
+
+        With `--data NAME` the prompt is a template: `{{column}}` is a value of the row. `%%compare --help` lists the
+        options, and the reference page of the magic has examples.
+        """
+        with running():
+            asked = _parser().read(split(line))
+            if asked.help:
+                return print(_parser().format_help())  # noqa: T201
+            options = self._options(asked, cell)
+            if asked.dry_run:
+                return workspace().comparisons.dry_run(options)
+            return self._run(options, asked)
+
+    def _run(self, options: CompareOptions, asked: argparse.Namespace) -> Any:
+        session = workspace().comparisons.open(options)
+        try:
+            with RunProgress(quiet=asked.quiet) as progress:
+                session.complete(progress.show)
+        finally:
+            # Also what was answered before an interrupt, a budget or a failure.
+            if asked.out and session.begun:
+                self.shell.user_ns[asked.out] = session.comparison()
+        return None if asked.quiet else session.comparison()
+
+    def _options(self, asked: argparse.Namespace, body: str) -> CompareOptions:
+        from nbllm.compare.options import CompareOptions  # noqa: PLC0415  (not before the first comparison)
+
+        names = self.shell.user_ns
+        if asked.out and not asked.out.isidentifier():
+            raise UsageError("%%compare: -o takes the name of a variable", hint="for example `-o result`")
+        if asked.engine not in ENGINES:
+            raise UsageError("%%compare: there is no such engine", hint=f"there are {', '.join(ENGINES)}")
+        if asked.resume and not asked.name:
+            raise UsageError("%%compare: --resume goes on with a comparison by its name", hint="add --name NAME")
+        data = prompts.named(asked.data, names, option="--data") if asked.data else None
+        return CompareOptions(
+            prompts=_prompt(body, names, has_data=data is not None),
+            models=[ref for word in (*asked.models, *asked.refs) for ref in word.split(",") if ref],
+            repeats=asked.repeats,
+            data=data,
+            scorers=tuple(_scorer(word, names) for word in asked.score),
+            judge=asked.judge,
+            rubric=asked.rubric,
+            params=grid(asked.param),
+            system=asked.system,
+            budget_usd=asked.budget,
+            allow_unknown_price=asked.allow_unknown_price,
+            name=asked.name,
+            resume=asked.resume,
+            retry_errors=asked.retry_errors,
+            seed=asked.seed,
+            engine=asked.engine,
+            cluster=names.get(asked.cluster, asked.cluster) if asked.cluster else None,
+            yes=asked.yes,
+            namespace=names,
+        )
+
+
+def _prompt(body: str, names: dict[str, Any], *, has_data: bool) -> str:
+    text = body.removesuffix("\n")  # IPython ends a cell's body with one
+    if not text.strip():
+        raise PromptError("the prompt is empty", hint="write it below the line of %%compare")
+    return text if has_data else prompts.expand(text, names)
+
+
+def _scorer(word: str, names: Mapping[str, Any]) -> Any:
+    """A function of the notebook by its name; everything else is a word that the core knows."""
+    return names[word] if ":" not in word and callable(names.get(word)) else word
+
+
+def grid(words: Sequence[str]) -> dict[str, Any]:
+    """`KEY=V1,V2` as an axis of the grid, `KEY=V` as a constant.
+
+    A value is JSON where it can be read as such, else a string. A value that is JSON as a whole is one value, also a
+    list: that is an axis too.
+
+    Raises:
+        UsageError: A word has no `=`. The value is not repeated.
+    """
+    found: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if not equals or not name:
+            raise UsageError("a parameter takes KEY=VALUE", hint="for example -p temperature=0,0.7")
+        found[name] = _values(value)
+    return found
+
+
+def _values(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        pass
+    parts = text.split(",")
+    return [_value(part.strip()) for part in parts] if len(parts) > 1 else text
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def option_names() -> Sequence[str]:
+    """The options of the magic, for completion and for the test of the reference page."""
+    return _parser().option_names()
