@@ -15,7 +15,7 @@ from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal
 EXACT = Context(prec=60, Emax=MAX_EMAX, Emin=MIN_EMIN, traps=[])
 """Arithmetic with 60 digits in which nothing raises: what is too large becomes infinite."""
 
-_WINDOW = 100_000
+_WINDOW = 20_000
 """Characters at the end of a text that are searched."""
 _DIGITS = 400
 """A longer run of digits is no number that anybody compares."""
@@ -37,7 +37,8 @@ _NUMBER = re.compile(
     | (?:
         (?P<english>[1-9][0-9]{{0,2}}(?:,[0-9]{{3}}){{1,12}}(?:\.[0-9]+)?)(?![0-9]|,[0-9])
       | (?P<indian>[1-9][0-9]?(?:,[0-9]{{2}}){{1,12}},[0-9]{{3}}(?:\.[0-9]+)?)(?![0-9]|,[0-9])
-      | (?P<german>[1-9][0-9]{{0,2}}(?:(?:\.[0-9]{{3}}){{2,12}}|(?:\.[0-9]{{3}}){{1,12}}(?=,[0-9]))(?:,[0-9]+)?)(?![0-9]|[.,][0-9])
+      | (?P<german>[1-9][0-9]{{0,2}}(?:(?:\.[0-9]{{3}}){{2,12}}|(?:\.[0-9]{{3}}){{1,12}}(?=,[0-9]))(?:,[0-9]+)?)
+        (?![0-9]|[.,][0-9])
       | (?P<spaced>[1-9][0-9]{{0,2}}(?:[\u00a0\u202f\u2009'’_][0-9]{{3}}){{1,12}}(?:[.,][0-9]+)?)(?![0-9])
       | (?<![0-9],)(?P<comma>[0-9]+,[0-9]+)(?![0-9]|[.,][0-9])
       | (?P<plain>[0-9]+(?:\.[0-9]+)?|(?<!\.)\.[0-9]+)

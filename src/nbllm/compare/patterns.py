@@ -1,13 +1,14 @@
 """Regular expressions on texts of others, with a time limit that holds.
 
-A pattern such as `(a+)+$` takes longer than the age of the universe on forty letters, and `re` has no limit: it holds
-the interpreter, and a thread cannot be stopped. No check of the pattern itself is sound, since harmless ones are slow on
+A pattern such as `(a+)+$` takes hours on forty letters and years on fifty, and `re` has no limit: it holds the
+interpreter, and a thread cannot be stopped. No check of the pattern itself is sound, since harmless ones are slow on
 long texts too. So a child process does the matching, and is killed when it takes too long. Only patterns without
 repetition and alternatives, whose time is bounded by their length, are matched here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import queue
 import re
@@ -146,7 +147,5 @@ def _end(process: subprocess.Popen[str]) -> None:
     process.kill()
     process.wait()
     if process.stdin is not None:
-        try:
+        with contextlib.suppress(OSError):  # what was not written yet has nobody to read it
             process.stdin.close()
-        except OSError:
-            pass  # what was not written yet has nobody to read it

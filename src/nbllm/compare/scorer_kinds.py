@@ -47,7 +47,7 @@ def normalised(text: str, *, casefold: bool = False) -> str:
 
 def expected(case: Case, column: str) -> list[Any]:
     """The values of a column: one, several where it holds a list, none where it holds nothing (None, NaN, NA)."""
-    value = case.vars.get(column)
+    value: Any = case.vars.get(column)
     if getattr(value, "ndim", 0):  # an array of numpy, as a list comes out of Parquet
         value = value.tolist()
     items = value if isinstance(value, (list, tuple, set, frozenset)) else [value]

@@ -29,6 +29,7 @@ _AT_ONCE = 16
 """Scores of an async scorer that are under way at the same time."""
 _MOST_PARTS = 50
 """Columns that one scorer may make; more are a mistake, such as a word of the answer as a key."""
+_FINISH_REASONS = {reason.value: reason for reason in FinishReason}
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +127,7 @@ def reply_of(row: Row) -> Reply:
         text=row.get("text") or "",
         provider=provider,
         model=model,
-        finish_reason=_finish_reason(row.get("finish_reason")),
+        finish_reason=_FINISH_REASONS.get(str(row.get("finish_reason")), FinishReason.OTHER),
         model_reported=row.get("model_reported"),
         usage=Usage(
             input_tokens=row.get("input_tokens"),
@@ -141,13 +142,6 @@ def reply_of(row: Row) -> Reply:
         params=as_mapping(row.get("params")),
         request_id=row.get("request_id"),
     )
-
-
-def _finish_reason(value: Any) -> FinishReason:
-    try:
-        return FinishReason(value)
-    except ValueError:
-        return FinishReason.OTHER
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
