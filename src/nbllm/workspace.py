@@ -164,7 +164,8 @@ class Workspace:
             return metadata.enriched(with_own(provider, self.marks.read()), (listed,), self.knowledge)[0]
 
         locks = self.paths.cache_dir / "locks"
-        return Parts(self._services, lambda: self.store, check, info, self.kernel, locks)
+        name = f"{services.__module__}:{services.__name__}"
+        return Parts(self._services, lambda: self.store, check, info, self.kernel, locks, name)
 
     @property
     def marks(self) -> Marks:
@@ -435,6 +436,11 @@ def current() -> Workspace:
         if _current is None:
             _current = Workspace()
         return _current
+
+
+def services() -> Services:
+    """What a question needs, in this process: for the workers of a cluster, who are told the name of this function."""
+    return current()._services
 
 
 def news() -> list[str]:

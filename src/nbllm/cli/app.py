@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
-from nbllm.cli import complete, upkeep
 from nbllm.cli import compare as compare_command
+from nbllm.cli import complete, upkeep
 from nbllm.cli import config as config_commands
 from nbllm.cli import configs as config_files
 from nbllm.cli import fetch as fetch_command

@@ -117,9 +117,7 @@ def _show(comparison: Any, *, as_json: bool) -> None:
 def _checked(path: Path) -> Path:
     """A path whose ending says what to write; said before anything is paid for."""
     if path.suffix[1:] not in _OUTPUTS:
-        raise UsageError(
-            f"compare: {path.name}: of which kind is it to be?", hint=f"name it .{', .'.join(_OUTPUTS)}"
-        )
+        raise UsageError(f"compare: {path.name}: of which kind is it to be?", hint=f"name it .{', .'.join(_OUTPUTS)}")
     path = path.expanduser()
     if not path.absolute().parent.is_dir():
         raise UsageError(f"compare: there is no folder {path.parent}", hint="make it, or name another")

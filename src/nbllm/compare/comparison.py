@@ -15,7 +15,14 @@ from nbllm.compare import analysis, frames, page, page_text, reports
 from nbllm.compare.ballots import Vote, ballots
 from nbllm.compare.ballots import duels_of as duels_of_votes
 from nbllm.compare.cells import Arm, Case, Duel, Outcome
-from nbllm.compare.comparison_tables import DifferenceTable, find_arm, ranking_table, stats_table, summary_table
+from nbllm.compare.comparison_tables import (
+    DifferenceTable,
+    find_arm,
+    ranking_table,
+    stats_table,
+    summary_table,
+    win_rate_rows,
+)
 from nbllm.compare.design import Cell, Design
 from nbllm.compare.judging import Judged
 from nbllm.compare.llm_comparator import to_llm_comparator
@@ -142,7 +149,7 @@ class Comparison:
         return [f"no score by {first.scorer}: {first.reason}{more}; see `score_problems`"]
 
     def _judge_notes(self) -> list[str]:
-        return [] if self._judged is None else self._judged.report.notes()
+        return [] if self._judged is None else self._judged.report.sentences()
 
     @property
     def score_problems(self) -> list[dict[str, Any]]:
@@ -257,8 +264,8 @@ class Comparison:
         """Score the answers that are there, in the place of earlier scores. Asks nobody.
 
         Args:
-            scorers: Words (`exact:COLUMN`, `contains:COLUMN`, `regex:COLUMN`, `numeric:COLUMN`, `json:SCHEMA`), functions
-                `(reply, case) -> float | bool | dict`, or dicts of name to one of these.
+            scorers: Words (`exact:COLUMN`, `contains:COLUMN`, `regex:COLUMN`, `numeric:COLUMN`, `json:SCHEMA`),
+                functions `(reply, case) -> float | bool | dict`, or a dict of names to these.
             namespace: Where the name in `json:SCHEMA` is looked up.
 
         Raises:
@@ -342,7 +349,7 @@ class Comparison:
         "differences": lambda self, scorer: list(map(dict, self.stats(scorer=scorer))),
         "latency": lambda self, scorer: list(map(dict, self.latency())),
         "cost": lambda self, scorer: self._labelled(scorer),
-        "wins": lambda self, scorer: analysis.win_rate_rows(self.duels(scorer), self.arms),
+        "wins": lambda self, scorer: win_rate_rows(self.duels(scorer), self.arms),
     }
 
     def _labelled(self, scorer: str | None) -> list[dict[str, Any]]:

@@ -56,6 +56,21 @@ def ranking_table(rows: Sequence[Mapping[str, Any]], duels: Sequence[Duel]) -> T
     return FigureTable(rows, columns=RANKING, note=note)
 
 
+def win_rate_rows(duels: Sequence[Duel], arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """How often each arm beat each other one: `a, b, win_rate, n`, a tie as half. None where they never met."""
+    points = {"a": 1.0, "b": 0.0, "tie": 0.5}
+    won: dict[tuple[str, str], list[float]] = {}
+    for duel in duels:
+        won.setdefault((duel.a, duel.b), []).append(points[duel.winner])
+        won.setdefault((duel.b, duel.a), []).append(1 - points[duel.winner])
+    labels = [arm.label for arm in arms]
+    pairs = [(a, b) for a in labels for b in labels if a != b]
+    return [
+        {"a": a, "b": b, "win_rate": sum(w) / len(w) if (w := won.get((a, b))) else None, "n": len(won.get((a, b), ()))}
+        for a, b in pairs
+    ]
+
+
 def find_arm(arms: Sequence[Arm], name: str) -> Arm:
     """The arm of this label, or of this model where it has only one.
 

@@ -6,7 +6,7 @@ import asyncio
 import re
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 
 from nbllm import aio
 from nbllm.compare import ledger as ledgers
-from nbllm.compare.ballots import Vote, shape_of, vote_of
+from nbllm.compare.ballots import Vote
 from nbllm.compare.cells import CellSpec, Outcome
 from nbllm.compare.comparison import Comparison, Facts
 from nbllm.compare.design import Asked, Design, make_design
@@ -57,7 +57,10 @@ class Comparisons:
         Raises:
             NbllmError: It cannot be made as it was asked for.
         """
-        return Making(self, self._plan(options), self._parts, self._scorers(options))
+        plan = self._plan(options)
+        scorers = self._scorers(options, plan.design)
+        plan.design = replace(plan.design, scorers=tuple(s.word or s.name for s in scorers))
+        return Making(self, plan, self._parts, scorers)
 
     def dry_run(self, options: CompareOptions) -> Estimate:
         """What a run would send and cost. Sends nothing, needs no key."""
@@ -116,7 +119,11 @@ class Comparisons:
         if options.resume and not given and design is not None:
             given = [word for word in design.scorers if ":" in word]
         columns = list(design.cases[0].vars) if design is not None else None
-        return tuple(scorers_of(given, namespace=options.namespace, columns=columns, folder=options.folder)) if given else ()
+        return (
+            tuple(scorers_of(given, namespace=options.namespace, columns=columns, folder=options.folder))
+            if given
+            else ()
+        )
 
     def _likely_asks(self, plan: Plan) -> list[CellSpec]:
         """The judge's questions as they would be if every answer were as long as its prompt."""
@@ -124,13 +131,12 @@ class Comparisons:
         if design.judge is None:
             return []
         stand_ins = {
-            c.spec.key: plan.known.get(c.spec.key) or Outcome(c.spec.key, "ok", "", text=f"{c.arm.label}: {c.case.prompt}")
+            c.spec.key: plan.known.get(c.spec.key)
+            or Outcome(c.spec.key, "ok", "", text=f"{c.arm.label}: {c.case.prompt}")
             for c in plan.cells
         }
         rows = tidy_rows(plan.cells, stand_ins, fresh=())
-        found = plan_of(
-            rows, design.arms, design.cases, ref=design.judge, rubric=design.rubric, address=self.address
-        )
+        found = plan_of(rows, design.arms, design.cases, ref=design.judge, rubric=design.rubric, address=self.address)
         return [spec for spec in found.specs if spec.key not in plan.known]
 
     @property
@@ -182,7 +188,7 @@ class Comparisons:
             found = select(table.c.vote).where(table.c.comparison_id == ledgers.comparison_id(name))
             return list(connection.scalars(found.order_by(table.c.created_at)))
 
-        return [vote_of(shape) for shape in self._parts.store().read(look)]
+        return [Vote(**shape) for shape in self._parts.store().read(look)]
 
     def keep_vote(self, name: str, vote: Vote) -> None:
         """See `Origin`.
@@ -193,7 +199,7 @@ class Comparisons:
         store = self._parts.store()
         durable = store.durable
         row = {"id": store_rows.new_id(), "comparison_id": ledgers.comparison_id(name), "created_at": schema.now()}
-        store.write(lambda _: Changes({"votes": [row | {"vote": shape_of(vote)}]}))
+        store.write(lambda _: Changes({"votes": [row | {"vote": asdict(vote)}]}))
         if durable and not store.durable:
             raise StoreError(f"the vote could not be kept: {store.warning}", hint="free some space, and vote again")
 

@@ -69,9 +69,7 @@ def plan_of(
 ) -> JudgePlan:
     """Everything that the judge is to be asked: each pair of answers to the same prompt, in both orders."""
     provider, _, model = ref.partition("/")
-    return judge_specs(
-        rows, arms, cases, provider=provider, model=model, address=address(provider), rubric=rubric
-    )
+    return judge_specs(rows, arms, cases, provider=provider, model=model, address=address(provider), rubric=rubric)
 
 
 def judged(
@@ -81,4 +79,4 @@ def judged(
     """What the judge's answers make together."""
     mine = {spec.key: outcomes[spec.key] for spec in plan.specs if spec.key in outcomes}
     found = duels_of(plan, mine.values())
-    return Judged(ref, rubric, plan, mine, found, judge_report(plan, found, rows, arms, judge=ref))
+    return Judged(ref, rubric, plan, mine, found, judge_report(ref, plan, found, rows, arms))

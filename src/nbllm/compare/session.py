@@ -43,6 +43,8 @@ class Parts:
     model_info: Callable[[ProviderConfig, str], ModelInfo]
     kernel: str
     locks: Path
+    services_name: str
+    """Of the function that gives `services` in another process, as `module:function`."""
 
 
 @dataclass(slots=True)
@@ -181,7 +183,10 @@ class Session:
 
     def _engine(self) -> Engine:
         services = self._parts.services
-        return make_engine(self.plan.options, services, Asker(services), self.lane, self.news.append)
+        return make_engine(
+            self.plan.options, services, Asker(services), self.lane, self.news.append,
+            services_name=self._parts.services_name,
+        )  # fmt: skip
 
     def lane(self, provider_id: str) -> Lane:
         """The lane of a provider, one for the session."""

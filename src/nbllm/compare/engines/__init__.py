@@ -7,6 +7,7 @@ from collections.abc import Callable
 from nbllm.chat.plan import Services
 from nbllm.compare.asking import Asker
 from nbllm.compare.engines.base import Engine
+from nbllm.compare.engines.dask import DaskEngine
 from nbllm.compare.engines.local import LocalEngine
 from nbllm.compare.lanes import Lane
 from nbllm.compare.options import ENGINES, CompareOptions
@@ -19,6 +20,8 @@ def make_engine(
     asker: Asker,
     lane: Callable[[str], Lane],
     on_news: Callable[[str], object],
+    *,
+    services_name: str,
 ) -> Engine:
     """The engine that was asked for.
 
@@ -28,4 +31,6 @@ def make_engine(
     """
     if options.engine == "local":
         return LocalEngine(asker, lane)
+    if options.engine == "dask":
+        return DaskEngine(options.cluster, services.registry.get, lane, services=services_name, on_news=on_news)
     raise UsageError(f"there is no engine {options.engine!r}", hint=f"there are {', '.join(ENGINES)}")

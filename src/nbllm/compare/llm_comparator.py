@@ -1,0 +1,2 @@
+def to_llm_comparator(*a, **k):
+    raise SystemExit

@@ -1,0 +1,2 @@
+def to_preferences(*a, **k):
+    raise SystemExit
