@@ -25,6 +25,8 @@ from nbllm.usage import cost_usd, estimate_tokens
 SPREAD = 0.3
 """A guess made of the text alone is off by about a third either way."""
 _LEARNED_SPREAD = 0.1
+SLACK = 50
+"""Tokens that servers put around a prompt and count: chat templates, a system text of their own."""
 _ENOUGH = 10
 """Cells of a model before its own ratio counts."""
 _NEWEST = 2_000
@@ -145,6 +147,7 @@ class Estimator:
         self.history = history
         self._find = priced
         self._priced: dict[tuple[str, str], Priced] = {}
+        self._highest: dict[tuple[str, str], float] = {}
 
     def priced(self, request: ChatRequest) -> Priced:
         """What is known of the model; looked up once."""
@@ -159,10 +162,18 @@ class Estimator:
         raw = estimate_tokens(prompt_text(request) + json.dumps(dict(request.schema or {}))) + 4 * len(request.messages)
         low, bound = self._output(request, past)
         if past.ratio is None or past.ratio_high is None:
-            return Guess(raw, int(raw * (1 - SPREAD)), int(raw * (1 + SPREAD)) + 1, low, bound)
+            high = max(raw * (1 + SPREAD) + SLACK, raw * self._highest.get((request.provider, request.model), 1.0))
+            return Guess(raw, int(raw * (1 - SPREAD)), int(high), low, bound)
         middle = raw * past.ratio
-        high = max(middle * (1 + _LEARNED_SPREAD), raw * past.ratio_high)
+        seen = max(past.ratio_high, self._highest.get((request.provider, request.model), 0.0))
+        high = max(middle * (1 + _LEARNED_SPREAD), raw * seen)
         return Guess(raw, int(middle * (1 - _LEARNED_SPREAD)), int(high) + 1, low, bound)
+
+    def observe(self, request: ChatRequest, guessed: int, usage: Usage) -> None:
+        """Take in what a cell of this run took: the worst case of those to come is no smaller."""
+        if usage.source == "provider" and usage.prompt_tokens is not None:
+            at = (request.provider, request.model)
+            self._highest[at] = max(self._highest.get(at, 0.0), usage.prompt_tokens / max(guessed, 1))
 
     def _output(self, request: ChatRequest, past: Past) -> tuple[int, int | None]:
         bounds = [n for n in (request.max_tokens, self.priced(request).max_output) if n is not None]

@@ -141,6 +141,7 @@ class Run:
         self.fresh.add(outcome.key)
         self._settled.set()
         guess = self._estimator.guess(spec.request).input_tokens
+        self._estimator.observe(spec.request, guess, outcome.usage)
         await self._ledger.settle(spec, outcome, estimated_tokens=guess)
 
     def _count(self, outcome: Outcome) -> None:
