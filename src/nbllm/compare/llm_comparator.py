@@ -1,2 +1,0 @@
-def to_llm_comparator(*a, **k):
-    raise SystemExit
