@@ -30,7 +30,8 @@ sys.path.insert(0, {tests!r})
 from IPython.display import HTML, display
 from nbllm.compare.page import comparison_html
 from unit.compare.sample import ARMS, NOTES, SUMMARY, sample
-rows, cases = sample(40, tuple(json.load(open("hostile.json"))) if {hostile} else ())
+texts = tuple(json.load(open("hostile.json"))) if {hostile} else ()
+rows, cases = sample(len(texts) or 40, texts)
 parts = dict(scorers=["exact"], summary=SUMMARY, notes=NOTES, differences={hostile})
 display(HTML(comparison_html(rows, ARMS, cases, **parts)))
 """
@@ -117,9 +118,9 @@ def check_details_open_by_keyboard(page: Any) -> None:
     assert not fold.locator("pre").is_visible()
 
 
-def check_harmless(page: Any, witness: Witness, *, styles: int) -> None:
+def check_harmless(page: Any, witness: Witness, *, styles: int, rows: int = 40) -> None:
     seen = page.evaluate(INSPECT)
-    expected = {"strange": [], "handlers": [], "styles": styles, "pwned": None, "rows": 40}
+    expected = {"strange": [], "handlers": [], "styles": styles, "pwned": None, "rows": rows}
     assert seen == expected
     assert witness.strange == []
 
@@ -151,13 +152,13 @@ def test_the_page_reads_well_in_jupyterlab_and_does_nothing_else(tmp_path: Path,
         lab.run_all(hostile)
         hostile.locator(BOX).wait_for()
         hostile.wait_for_timeout(500)
-        check_harmless(hostile, witness, styles=1)
+        check_harmless(hostile, witness, styles=1, rows=len(HOSTILE))
         assert "<U+202E>" in hostile.locator(BOX).inner_text()
         lab.save(hostile)
         lab.load(hostile, "compare-True.ipynb")
         hostile.locator(BOX).wait_for()
         hostile.wait_for_timeout(500)
-        check_harmless(hostile, witness, styles=1)
+        check_harmless(hostile, witness, styles=1, rows=len(HOSTILE))
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -166,12 +167,12 @@ def test_the_page_of_its_own_reads_well_and_does_nothing_else(tmp_path: Path, br
     page, witness = context.new_page(), Witness(f"file://{tmp_path}")
     witness.watch(page)
     for hostile in (HOSTILE, ()):
-        rows, cases = sample(40, hostile)
+        rows, cases = sample(len(hostile) or 40, hostile)
         parts = {"scorers": ["exact"], "summary": SUMMARY, "notes": NOTES, "manifest": {"</details>": "<script>"}}
         to_html(tmp_path / "page.html", rows, ARMS, cases, differences=bool(hostile), **parts)
         page.goto(f"file://{tmp_path}/page.html")
         page.wait_for_timeout(300)
-        check_harmless(page, witness, styles=0)
+        check_harmless(page, witness, styles=0, rows=len(cases))
         assert complaints(page, "html") == []
     check_header_sticks(page)
     check_details_open_by_keyboard(page)

@@ -48,7 +48,7 @@ def to_csv(path: str | Path, rows: Sequence[Row], scorers: Sequence[str] = (), *
     field = _safe_field if safe else _field
     lines = [",".join(map(field, columns))]
     lines += [",".join(map(field, values)) for values in zip(*columns.values(), strict=True)]
-    return _write(path, "\n".join(lines) + "\n")
+    return write_report(path, "\n".join(lines) + "\n")
 
 
 def _field(value: Any) -> str:
@@ -80,7 +80,7 @@ def to_jsonl(path: str | Path, rows: Sequence[Row], scorers: Sequence[str] = ())
     """
     names = columns_of(rows, scorers)
     lines = (json.dumps({n: json_value(row.get(n)) for n in names}, ensure_ascii=False) for row in rows)
-    return _write(path, "".join(without_halves(line) + "\n" for line in lines))
+    return write_report(path, "".join(without_halves(line) + "\n" for line in lines))
 
 
 def to_parquet(path: str | Path, rows: Sequence[Row], scorers: Sequence[str] = ()) -> Path:
@@ -97,7 +97,7 @@ def to_parquet(path: str | Path, rows: Sequence[Row], scorers: Sequence[str] = (
         import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415  (optional, and heavy)
 
         pq.write_table(frame, file)
-    return _write(path, file.getvalue())
+    return write_report(path, file.getvalue())
 
 
 def to_html(
@@ -108,7 +108,7 @@ def to_html(
     Raises:
         ExportError: The file cannot be written.
     """
-    return _write(path, standalone_html(rows, arms, cases, **parts))
+    return write_report(path, standalone_html(rows, arms, cases, **parts))
 
 
 def standalone_html(
@@ -173,7 +173,12 @@ def _manifest_html(manifest: Mapping[str, Any] | None) -> str:
     return f'<details class="nbc-manifest">{folded}</details>'
 
 
-def _write(path: str | Path, content: str | bytes) -> Path:
+def write_report(path: str | Path, content: str | bytes) -> Path:
+    """Write a file whole or not at all; an older one keeps its mode, a new one is its owner's alone.
+
+    Raises:
+        ExportError: It cannot be written; nothing was changed.
+    """
     target = Path(path).expanduser()
     try:
         write_atomic(target, content, mode=None)

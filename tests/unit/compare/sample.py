@@ -54,7 +54,7 @@ def sample(prompts: int = 40, texts: tuple[str, ...] = ()) -> tuple[list[dict[st
                 cell |= {"output_tokens": len(said[at]) // 4 + 1, "cost_usd": Decimal(len(said[at])) / 3_000_000}
                 if (n + at) % 11 == 4 and repeat:
                     rows.append(failed(arm, case.prompt_id, prompt=prompt, repeat=repeat, exact=None))
-                elif (n, at) != (2, 2):
+                elif texts or (n, at) != (2, 2):
                     text = texts[n % len(texts)] if texts and at == 2 else said[at]
                     text += " (of course)" if at == 1 and repeat and n % 3 == 0 else ""
                     rows.append(row(arm, case.prompt_id, prompt, text, **cell))
