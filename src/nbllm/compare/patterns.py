@@ -107,7 +107,10 @@ class _Child:
             start_new_session=True,  # Ctrl+C is for this process
         )
         self._said: queue.SimpleQueue[str] = queue.SimpleQueue()
-        threading.Thread(target=_listen, args=(self._process, self._said), daemon=True).start()
+        self._listener = threading.Thread(
+            target=_listen, args=(self._process, self._said), name="nbllm-patterns", daemon=True
+        )
+        self._listener.start()
         self._end = weakref.finalize(self, _end, self._process)
         try:
             self._hear(_START_S)
@@ -124,6 +127,7 @@ class _Child:
 
     def end(self) -> None:
         self._end()
+        self._listener.join(1.0)  # it hears the end at once
 
     def _hear(self, limit_s: float) -> str:
         try:

@@ -65,6 +65,10 @@ class Scores:
                 row[name] = value
         return added
 
+    @property
+    def _count(self) -> int:
+        return len(next(iter(self.columns.values()), ()))
+
     def notes(self) -> list[str]:
         """For each scorer with gaps, how many and why the first: a sentence each."""
         by_scorer: dict[str, list[ScoreProblem]] = {}
@@ -73,7 +77,7 @@ class Scores:
         return [
             f"{one_line(name, 60)}: no score at all: {found[0].reason}"
             if found[0].row is None
-            else f"{one_line(name, 60)}: {len(found)} of {len(self.columns[name])} cells have no score, "
+            else f"{one_line(name, 60)}: {len(found)} of {self._count} cells have no score, "
             f"the first because: {found[0].reason}"
             for name, found in by_scorer.items()
         ]
@@ -183,14 +187,14 @@ def _sheet(scorer: Scorer, answers: Sequence[_Answer], rows: Sequence[Row], cloc
     sheet = _Sheet(scorer.name, rows)
     if scorer.note is not None:
         sheet.fail(None, scorer.note)
-        return sheet
+        return sheet.finish()
     results = _awaited_results(scorer, answers, clock) if scorer.is_async else _results(scorer, answers, clock)
     try:
         for place, result in results:
             sheet.take(place, result)
     finally:
         scorer.close()
-    return sheet
+    return sheet.finish()
 
 
 def _results(scorer: Scorer, answers: Sequence[_Answer], clock: _Clock) -> Iterator[tuple[int, Any]]:
@@ -243,7 +247,6 @@ class _Sheet:
         self.reasons: list[str | None] = [None] * len(rows)
         self.problems: list[ScoreProblem] = []
         self._rows = rows
-        self._has_parts = False
 
     def take(self, place: int, result: Any) -> None:
         """Put down what the scorer returned for a row."""
@@ -266,11 +269,14 @@ class _Sheet:
     def fail(self, place: int | None, reason: str) -> None:
         """No score for this row, and why."""
         self._problem(self.name, place, reason)
-        if not self._has_parts:
+
+    def finish(self) -> _Sheet:
+        """A scorer that gave no score at all has its column too."""
+        if not self.columns:
             self._column(self.name)
+        return self
 
     def _take_parts(self, place: int, parts: Mapping[Any, Any]) -> None:
-        self._has_parts = True
         for key, value in parts.items():
             column = f"{self.name}.{one_line(key, 60)}"
             if key == "reason" and (value is None or isinstance(value, str)):
@@ -282,8 +288,9 @@ class _Sheet:
                 self._put(column, place, value)
 
     def _put(self, column: str, place: int, value: Any) -> None:
+        values = self._column(column)
         try:
-            self._column(column)[place] = _plain(value)
+            values[place] = _plain(value)
         except (ValueError, OverflowError) as exc:
             self._problem(column, place, str(exc))
 

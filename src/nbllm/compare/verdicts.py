@@ -24,7 +24,7 @@ Side = Literal["A", "B", "tie"]
 
 _READ_MOST = 100_000
 """A longer answer of a judge is not read."""
-_OBJECTS_MOST = 50
+_OBJECTS_MOST = 20
 _WHO = r"(?:the\s+)?(?:answer|model|response|assistant|candidate|option|text|output)[\s_:-]*"
 _VALUE = re.compile(
     rf"(?:{_WHO})?(?P<side>[ab])(?:\s+(?:wins|is\s+better|is\s+the\s+winner))?"
@@ -39,6 +39,10 @@ _LINE = re.compile(
 )
 _CUT = re.compile(
     r"\A\s*(?:```\w*\s*)?\{\s*[\"']verdict[\"']\s*:\s*[\"'](?P<value>[^\"'\n]{1,40})[\"']\s*,", re.IGNORECASE
+)
+_CLAIM = re.compile(
+    r"\b(A|B)\s+(?:wins\b|(?:is|was)\s+(?:\w+ly\s+|much\s+)?(?:the\s+)?(?:better|winner|superior|stronger)\b)"
+    r"|\b(?:winner|verdict)\s*(?:is|:)\s*(?:answer\s+)?(A|B)\b"
 )
 _TRAILING_COMMA = re.compile(r",(?=\s*[}\]])")
 _DECORATION = " \t\r\n*_`\"'“”‘’«»[](){}<>.:,;!"
@@ -70,13 +74,14 @@ def read_verdict(text: str) -> Verdict | Unreadable:
     text = _THINKING.sub("", text).strip()
     if not text:
         return Unreadable("the judge's answer is empty")
-    verdicts = _in_objects(text) or _in_lines(text)
+    objects, prose = _in_objects(text)
+    verdicts = objects or _in_lines(text)
     if not verdicts:
         return Unreadable("no verdict in the judge's answer")
     bad = next((v for v in verdicts if isinstance(v, Unreadable)), None)
     if bad is not None:
         return bad
-    sides = {v.side for v in verdicts if isinstance(v, Verdict)}
+    sides = {v.side for v in verdicts if isinstance(v, Verdict)} | (_claimed(prose) if objects else set())
     return verdicts[-1] if len(sides) == 1 else Unreadable(f"several verdicts: {', '.join(sorted(sides))}")
 
 
@@ -101,15 +106,27 @@ def _side(value: Any) -> Side | None:
 # ---------------------------------------------------------------- as JSON
 
 
-def _in_objects(text: str) -> list[Verdict | Unreadable]:
-    """The verdicts of the JSON objects that stand by themselves, not in the middle of a sentence."""
+def _in_objects(text: str) -> tuple[list[Verdict | Unreadable], str]:
+    """The verdicts of the JSON objects that stand by themselves, not inside a sentence; and what else is said."""
     found: list[Verdict | Unreadable] = []
+    prose, last = [], 0
     for start, end in _objects(text):
+        prose.append(text[last:start])
+        last = end
         if _stands_alone(text, start, end):
             found += _of_object(text[start:end])
+    prose.append(text[last:])
     if not found and (match := _CUT.match(text)):  # the reason was cut off; the verdict before it was not
-        found.append(_reading(match["value"]))
-    return found
+        return [_reading(match["value"])], ""
+    return found, "\n".join(prose)
+
+
+def _claimed(prose: str) -> set[Side]:
+    """Sides that the words around an object call better: if another than the object's, it was perhaps a quotation."""
+    sides: set[Side] = set()
+    for match in _CLAIM.finditer(prose):
+        sides.add("A" if "A" in match.groups() else "B")
+    return sides
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
@@ -153,13 +170,13 @@ def _of_object(text: str) -> list[Verdict | Unreadable]:
     pairs = _pairs(text)
     if pairs is None:
         return [Unreadable("the JSON of the verdict is broken")] if "verdict" in text.casefold() else []
-    verdicts = [value for name, value in pairs if _is_name(name, "verdict")]
+    inner = [value for _, value in pairs if isinstance(value, _Pairs)]  # {"result": {"verdict": "A"}}
+    return _of_pairs(pairs) or [verdict for nested in inner for verdict in _of_pairs(nested)]
+
+
+def _of_pairs(pairs: _Pairs) -> list[Verdict | Unreadable]:
     reasons = [value for name, value in pairs if _is_name(name, "reason")]
-    if verdicts:
-        return [_reading(value, reasons[0] if reasons else "") for value in verdicts]
-    # {"result": {"verdict": "A"}}
-    inner = [value for _, value in pairs if isinstance(value, _Pairs)]
-    return [_reading(value, "") for nested in inner for name, value in nested if _is_name(name, "verdict")]
+    return [_reading(value, *reasons[:1]) for name, value in pairs if _is_name(name, "verdict")]
 
 
 def _is_name(name: Any, wanted: str) -> bool:
