@@ -7,17 +7,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nbllm.compare.pictures.numbers import count, finite
-from nbllm.compare.pictures.text import clean
+from nbllm.compare.pictures.text import clean, named
 
 Row = Mapping[str, Any]
 
 
 def arm_name(row: Row) -> str:
-    """What the row calls its arm: `label`, else the model with its parameters."""
-    label = row.get("label")
-    if label:
-        return clean(label)
-    return clean(f"{row.get('model') or 'unnamed'} {params_text(row.get('params'))}")
+    """What the row calls its arm: `label` or `arm`, else the model with its parameters."""
+    label = clean(row.get("label") or row.get("arm") or "")
+    return label or clean(f"{named(row.get('model'))} {params_text(row.get('params'))}")
 
 
 def params_text(params: Any) -> str:

@@ -11,7 +11,7 @@ from nbllm.compare.pictures.numbers import count, decimals_for, finite, fixed, k
 from nbllm.compare.pictures.scales import Scale, linear
 from nbllm.compare.pictures.strips import Note, Panel, Strip, interval
 from nbllm.compare.pictures.svg import Svg
-from nbllm.compare.pictures.text import clean
+from nbllm.compare.pictures.text import named
 from nbllm.compare.pictures.writing import picture, said_interval
 
 BREAKABLE = " −\n"
@@ -50,7 +50,7 @@ def pair_name(row: Row) -> str:
 
 
 def _pair(row: Row, between: str) -> str:
-    return between.join(clean(row.get(side) or "unnamed") for side in ("a", "b"))
+    return between.join(named(row.get(side)) for side in ("a", "b"))
 
 
 def _numbers(rows: Iterable[Row]) -> list[float]:

@@ -71,7 +71,7 @@ class Drawing:
 
     def box(self, layer: str, x: float, y: float, width: float, height: float) -> None:
         """A filled rectangle."""
-        self.add(layer, f'<rect x="{px(x)}" y="{px(y)}" width="{px(width)}" height="{px(height)}"/>')
+        self.add(layer, rectangle(x, y, width, height))
 
     def write(self, layer: str, x: float, y: float, text: str, *, full: str | None = None, style: str = "") -> None:
         """One line of text on the baseline `y`; with `full`, its whole text as a title."""
@@ -90,6 +90,11 @@ class Drawing:
             for name, style in _LAYERS.items()
             if self._layers[name]
         )
+
+
+def rectangle(x: float, y: float, width: float, height: float) -> str:
+    """As path data."""
+    return f"M{px(x)} {px(y)}h{px(width)}v{px(height)}h{px(-width)}z"
 
 
 def _strokes(parts: Iterable[str]) -> str:

@@ -15,7 +15,7 @@ from nbllm.compare.pictures.svg import Svg
 from nbllm.compare.pictures.writing import picture
 
 COLUMNS = ("arm", "p50", "p50 interval", "p95", "p95 interval", "answers")
-_P50, _P95 = "latency_p50", "latency_p95"
+_P50, _P95 = "p50", "p95"
 _NOTES = (Note("p50, half of the answers", "mark", "circle"), Note("p95, 95 of 100 answers", "mark2", "diamond"))
 _SPANS = Note("bars: 95 % intervals")
 
@@ -25,9 +25,9 @@ def latency(rows: Iterable[Row], *, width: int = 640) -> Svg:
 
     Args:
         rows: Either rows of a summary with `latency_p50_ms`, `latency_p95_ms` and, where given, the ends of their 95 %
-            intervals `latency_p50_low_ms`, `latency_p50_high_ms`, `latency_p95_low_ms`, `latency_p95_high_ms`; or
-            cells with `latency_ms`, of which the quantiles are taken here. Failed cells and answers that were in the
-            store already (`from_store`) are left out.
+            intervals `p50_low_ms`, `p50_high_ms`, `p95_low_ms`, `p95_high_ms`; or cells with `latency_ms`, of which the
+            quantiles are taken here. Failed cells and answers that were in the store already (`from_store`) are left
+            out.
         width: Pixels; below about 450 the names stand above their marks.
     """
     taken: Sequence[Row] = list(rows)
@@ -62,7 +62,12 @@ def _of_cells(cells: Iterable[Row]) -> list[dict[str, Any]]:
         if value is not None and cell.get("status", "ok") == "ok" and not cell.get("from_store"):
             times.append(value)
     return [
-        {"label": arm, f"{_P50}_ms": quantile(times, 0.5), f"{_P95}_ms": quantile(times, 0.95), "n_timed": len(times)}
+        {
+            "label": arm,
+            f"latency_{_P50}_ms": quantile(times, 0.5),
+            f"latency_{_P95}_ms": quantile(times, 0.95),
+            "n_timed": len(times),
+        }
         for arm, times in arms.items()
     ]
 
@@ -79,7 +84,7 @@ def quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def _point(row: Row, which: str) -> float | None:
-    return finite(row.get(f"{which}_ms"))
+    return finite(row.get(f"latency_{which}_ms"))
 
 
 def _span(row: Row, which: str) -> tuple[float, float] | None:

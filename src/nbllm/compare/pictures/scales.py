@@ -159,4 +159,5 @@ def step_text(value: float, step: float) -> str:
         return f"{value:,.{places}f}".replace("-", "−")
     precise = max(0, math.floor(math.log10(abs(value)) + 1e-9) - math.floor(math.log10(abs(step)) + 1e-9))
     mantissa, _, power = f"{value:.{min(precise, 15)}e}".partition("e")
+    mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
     return f"{mantissa}e{int(power)}".replace("-", "−")

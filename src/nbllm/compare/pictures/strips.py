@@ -71,6 +71,9 @@ class _Columns:
     edge: float
     """The right end of the numbers."""
     stacked: bool
+    """Whether names stand above their marks."""
+    beside: bool = True
+    """Whether, stacked, the numbers stand beside the name and not below it."""
 
 
 def draw_panels(drawing: Drawing, panels: Sequence[Panel], width: float, top: float = EDGE) -> float:
@@ -88,7 +91,9 @@ def _columns(strips: Sequence[Strip], width: float) -> _Columns:
     inner = edge - EDGE - (said + _GAP if said else 0) - _GAP
     name_room = min(names + 1, max(0.4 * width, inner - 0.5 * width), inner - _MIN_PLOT)
     if name_room < min(names, _MIN_NAME):
-        return _Columns(edge - EDGE - said - _GAP, EDGE + _MARGIN, edge - _MARGIN, edge, stacked=True)
+        beside = edge - EDGE - said - _GAP >= min(names, _MIN_NAME)
+        room = edge - EDGE - (said + _GAP if beside else 0)
+        return _Columns(room, EDGE + _MARGIN, edge - _MARGIN, edge, stacked=True, beside=beside)
     left = EDGE + name_room + _GAP
     right = edge - (said + _GAP if said else 0)
     return _Columns(name_room, left + _MARGIN, right - _MARGIN, edge, stacked=False)
@@ -128,23 +133,35 @@ def draw_heading(drawing: Drawing, heading: str, width: float, top: float) -> fl
 
 def _draw_strip(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns, scale: Scale, top: float) -> _Ends:
     """The height of its marks, and where it ends."""
-    lines = len(name.lines)
     if columns.stacked:
-        height = lines * LEADING + 32.0
-        first, middle, number = top + 16, top + lines * LEADING + 17, top + 16
+        middle, bottom = _draw_above(drawing, strip, name, columns, top)
     else:
-        height = max(26.0, lines * LEADING + 10.0)
-        middle = top + height / 2
-        first, number = middle + 4.5 - (lines - 1) * LEADING / 2, middle + 4.5
-    drawing.write_lines("start", EDGE, first, name, leading=LEADING)
-    if strip.said:
-        drawing.write("end", columns.edge, number, strip.said)
+        lines = len(name.lines)
+        bottom = top + max(26.0, lines * LEADING + 10.0)
+        middle = (top + bottom) / 2
+        drawing.write_lines("start", EDGE, middle + 4.5 - (lines - 1) * LEADING / 2, name, leading=LEADING)
+        if strip.said:
+            drawing.write("end", columns.edge, middle + 4.5, strip.said)
     if strip.words:
-        words = fit(strip.words, columns.right - columns.left + 2 * _MARGIN)
+        words = fit(strip.words, columns.right - columns.left + 2 * _MARGIN - 4)
         drawing.write_lines("start", columns.left - _MARGIN + 4, middle + 4.5, words, leading=LEADING)
     if strip.draw is not None:
         strip.draw(drawing, scale, middle)
-    return middle, top + height
+    return middle, bottom
+
+
+def _draw_above(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns, top: float) -> _Ends:
+    """Name and numbers above the marks: beside each other, or the numbers below where there is no room."""
+    drawing.write_lines("start", EDGE, top + LEADING, name, leading=LEADING)
+    lines = len(name.lines)
+    if strip.said and columns.beside:
+        drawing.write("end", columns.edge, top + LEADING, strip.said)
+    elif strip.said:
+        said = fit(strip.said, columns.edge - EDGE, lines=3)
+        drawing.write_lines("start", EDGE, top + LEADING * (lines + 1), said, leading=LEADING)
+        lines += len(said.lines)
+    height = lines * LEADING
+    return top + height + 17, top + height + 32
 
 
 def _draw_axis(drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[tuple[float, str]], bottom: float) -> None:

@@ -63,6 +63,11 @@ def clean(text: object, limit: int = 200) -> str:
     return "".join(c if _is_xml(c) else f"<U+{ord(c):04X}>" for c in one_line(text, limit))
 
 
+def named(text: object) -> str:
+    """A name as it is shown; "unnamed" for what shows as nothing."""
+    return clean("" if text is None else text) or "unnamed"
+
+
 def _is_xml(char: str) -> bool:
     # https://www.w3.org/TR/xml/#charsets; what is below U+0020 was made visible before.
     return not ("\ud800" <= char <= "\udfff" or char in "\ufffe\uffff")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from nbllm.compare.pictures.arms import Row, titled
-from nbllm.compare.pictures.drawing import BLUE, GREY, ORANGE, Drawing, px
+from nbllm.compare.pictures.drawing import BLUE, GREY, ORANGE, Drawing, rectangle
 from nbllm.compare.pictures.numbers import count, finite, fixed
 from nbllm.compare.pictures.strips import EDGE, Note, draw_heading, draw_notes
 from nbllm.compare.pictures.svg import Svg
-from nbllm.compare.pictures.text import LEADING, SMALL, clean, fit_all, text_width
+from nbllm.compare.pictures.text import LEADING, SMALL, fit_all, named, text_width
 from nbllm.compare.pictures.writing import check_width, finished, nothing
 
 TITLE = "Win rates"
@@ -71,17 +71,13 @@ def _matrix(rows: Iterable[Row]) -> tuple[dict[tuple[str, str], _Duels], list[st
     given: dict[tuple[str, str], _Duels] = {}
     arms: dict[str, None] = {}
     for row in rows:
-        a, b = _name(row.get("a")), _name(row.get("b"))
+        a, b = named(row.get("a")), named(row.get("b"))
         arms |= {a: None, b: None}
         rate = finite(row.get("win_rate"))
         if a != b and rate is not None and 0 <= rate <= 1:
             given[a, b] = _Duels(rate, count(row, "n"))
     reverse = {(b, a): _Duels(1 - d.rate, d.n) for (a, b), d in given.items()}
     return reverse | given, list(arms)
-
-
-def _name(value: Any) -> str:
-    return clean(value or "unnamed")
 
 
 def _mean_rate(arm: str, arms: Sequence[str], matrix: _Matrix) -> float:
@@ -136,7 +132,9 @@ def _draw_cells(drawing: Drawing, arms: Sequence[str], matrix: _Matrix, grid: _G
                 drawing.box("band", x + 1, y + 1, grid.cell - 2, grid.row_height - 2)
             elif (a, b) in matrix:
                 duels = matrix[a, b]
-                grounds.setdefault(_level(duels.rate), []).append(_square(x, y, grid))
+                grounds.setdefault(_level(duels.rate), []).append(
+                    rectangle(x + 1, y + 1, grid.cell - 2, grid.row_height - 2)
+                )
                 _write_cell(drawing, duels, x + grid.cell / 2, y + grid.row_height / 2, grid)
     for level in sorted(grounds):
         colour = BLUE if level > 0 else ORANGE if level else GREY
@@ -146,11 +144,6 @@ def _draw_cells(drawing: Drawing, arms: Sequence[str], matrix: _Matrix, grid: _G
 
 def _level(rate: float) -> int:
     return max(-_LEVELS, min(_LEVELS, round((rate - 0.5) * 2 * _LEVELS)))
-
-
-def _square(x: float, y: float, grid: _Grid) -> str:
-    wide, tall = px(grid.cell - 2), px(grid.row_height - 2)
-    return f"M{px(x + 1)} {px(y + 1)}h{wide}v{tall}h-{wide}z"
 
 
 def _write_cell(drawing: Drawing, duels: _Duels, x: float, y: float, grid: _Grid) -> None:
