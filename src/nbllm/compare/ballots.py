@@ -180,6 +180,11 @@ def ballots(
     return Ballots(found, identical=identical, unanswered=unanswered)
 
 
+def answers_of(rows: Iterable[Row], arms: Sequence[Arm]) -> dict[tuple[str, str, int], str]:
+    """The texts of all answers by label, prompt and repeat: what the sides of a ballot stand for."""
+    return _texts(rows, arms)[0]
+
+
 def _texts(rows: Iterable[Row], arms: Sequence[Arm]) -> tuple[dict[tuple[str, str, int], str], set[tuple[str, int]]]:
     """The answers by label, prompt and repeat, and every prompt and repeat that any of the arms was asked."""
     finder, texts, asked = ArmOf(arms), {}, set()
