@@ -24,9 +24,9 @@ ERROR_LENGTH = 600
 """Characters of an error that are kept with a cell."""
 
 DISCOUNTS: Mapping[str, Decimal] = {
-    # https://developers.openai.com/api/docs/pricing: "50 % off" for the Batch API (read 2026-11-24)
+    # https://developers.openai.com/api/docs/pricing: "50 % off" for the Batch API (read 2026-11-28)
     "api.openai.com": Decimal("0.5"),
-    # https://platform.claude.com/docs/en/build-with-claude/batch-processing#pricing (read 2026-11-24)
+    # https://platform.claude.com/docs/en/build-with-claude/batch-processing#pricing (read 2026-11-28)
     "api.anthropic.com": Decimal("0.5"),
 }
 """By host: what a batch costs as a part of the list price, where that is documented."""

@@ -1,6 +1,6 @@
 """Anthropic's message batches: all requests in one body, and results as lines once the last of them has ended.
 
-Read 2026-11-24: https://platform.claude.com/docs/en/build-with-claude/batch-processing and
+Read 2026-11-28: https://platform.claude.com/docs/en/build-with-claude/batch-processing and
 https://platform.claude.com/docs/en/api/messages/batches
 
 - `POST /v1/messages/batches` with `requests`, each of `custom_id` and `params`; at most 100,000 and 256 MB. Models may

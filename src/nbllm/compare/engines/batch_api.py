@@ -141,7 +141,7 @@ def custom_id(key: str) -> str:
     """What a cell is called inside a batch: its key, cut to the 64 characters that both vendors take.
 
     A key is 64 hexadecimal digits, so nothing is lost. Anthropic refuses longer ones
-    (https://github.com/anthropics/anthropic-sdk-python/issues/984, read 2026-11-24) and takes letters, digits, `_`
+    (https://github.com/anthropics/anthropic-sdk-python/issues/984, read 2026-11-28) and takes letters, digits, `_`
     and `-`; OpenAI wants a text that is unique in its batch.
     """
     cut = key[:64]

@@ -1,6 +1,6 @@
 """OpenAI's batches, which compatible servers have too: a file of requests is uploaded, and worked off within a day.
 
-Read 2026-11-24: https://developers.openai.com/api/docs/guides/batch and
+Read 2026-11-28: https://developers.openai.com/api/docs/guides/batch and
 https://developers.openai.com/api/reference/resources/batches
 
 - `POST /files` with the purpose `batch`; JSONL of `custom_id`, `method`, `url`, `body`; at most 50,000 requests and
