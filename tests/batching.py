@@ -24,7 +24,8 @@ KINDS = ("openai", "anthropic")
 def spec(prompt: str, *, provider: str = "openai", model: str = "m", **fields: Any) -> CellSpec:
     """A cell that asks `prompt`."""
     request = ChatRequest(provider, model, (Message.user(prompt),), max_tokens=20, **fields)
-    return CellSpec(hashlib.sha256(f"{provider}/{model}/{prompt}".encode()).hexdigest(), request)
+    name = f"{provider}/{model}/{prompt}".encode("utf-8", "surrogatepass")
+    return CellSpec(hashlib.sha256(name).hexdigest(), request)
 
 
 def specs(count: int, **fields: Any) -> list[CellSpec]:

@@ -283,6 +283,7 @@ class Run:
                 if failed > _patience(error):
                     raise
                 self._news(f"batch {word.id} could not be looked at, which is tried again: {error.message}")
+                wait = max(wait, min(LONGEST_S, error.retry_after_s or 0.0))
             else:
                 failed = 0
                 if state.done is not None and state.done != told:

@@ -1,0 +1,477 @@
+"""A process may end at any moment: the next one goes on with what runs, and nothing is paid twice."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from asking import error_of
+from batch_server import BatchServer, Refused
+from batching import KINDS, MemoryDesk, batching, spec, specs
+from nbllm.compare.engines.batch_anthropic import AnthropicBatches
+from nbllm.compare.engines.batch_api import Limits
+from nbllm.compare.engines.batch_openai import OpenAIBatches
+from nbllm.compare.engines.batch_words import PREFIX, Word, read_word
+from nbllm.errors import ProviderError
+
+EXAMPLES = int(os.environ.get("BATCH_EXAMPLES", "12"))
+CREATED = {"openai": "POST /v1/batches", "anthropic": "POST /v1/messages/batches"}
+
+
+class Killed(BaseException):
+    """The process is gone: nothing is tidied up after it."""
+
+
+@pytest.fixture
+def server():
+    with BatchServer() as server:
+        yield server
+
+
+def killed_when(told: Callable[[str, str | None], bool]) -> Callable[[str, str | None], None]:
+    """A desk's `on_remember` at which the process ends."""
+
+    def remember(name: str, value: str | None) -> None:
+        if told(name, value):
+            raise Killed
+
+    return remember
+
+
+def has_id(name: str, value: str | None) -> bool:
+    return value is not None and json.loads(value)["id"] is not None
+
+
+def killed(run: Callable[[], Any]) -> None:
+    with pytest.raises(Killed):
+        run()
+
+
+# ---------------------------------------------------------------- going on
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_of_an_earlier_process_is_gone_on_with_and_not_sent_again(server: BatchServer, kind: str) -> None:
+    server.looks = 3
+    cells, desk = specs(8, provider=kind), MemoryDesk()
+
+    def gone() -> None:
+        raise Killed
+
+    first = batching(server)
+    first.during = gone
+    killed(lambda: first.run(cells, desk))
+    assert not desk.outcomes
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == [f"P{n}" for n in range(8)]
+    assert server.count(CREATED[kind]) == 1
+    assert len(desk.admitted) == 8  # they are not admitted a second time
+    assert not desk.words
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_is_remembered_before_it_is_looked_at_with_the_keys_in_it(server: BatchServer, kind: str) -> None:
+    cells = specs(3, provider=kind)
+    desk = MemoryDesk()
+    looks_before = []
+
+    def remember(name: str, value: str | None) -> None:
+        if value is not None:
+            word = read_word(name, value)
+            assert word is not None
+            assert word.keys == tuple(c.key for c in cells)
+            looks_before.append((word.id, sum(a.method == "GET" for a in server.asked)))
+
+    desk.on_remember = remember
+    batching(server).run(cells, desk)
+
+    assert [(id is not None, looks) for id, looks in looks_before[:2]] == [(False, 0), (True, 0)]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_that_was_made_and_not_remembered_is_found_again(server: BatchServer, kind: str) -> None:
+    cells, desk = specs(5, provider=kind), MemoryDesk(on_remember=killed_when(has_id))
+
+    killed(lambda: batching(server).run(cells, desk))
+    desk.on_remember = None
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == [f"P{n}" for n in range(5)]
+    assert server.count(CREATED[kind]) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_lost_batch_is_found_behind_pages_of_others(server: BatchServer, kind: str) -> None:
+    cells, desk = specs(5, provider=kind), MemoryDesk(on_remember=killed_when(has_id))
+
+    killed(lambda: batching(server).run(cells, desk))
+    desk.on_remember = None
+    (ours,) = server.batches.values()
+    for n in range(250):
+        id = f"{ours.id}x{n}"
+        server.batches[id] = replace(ours, id=id, metadata={}, requests=[("o", {})], results={}, end="completed")
+    batching(server).run(cells, desk)
+
+    assert len(desk.outcomes) == 5
+    assert server.count(CREATED[kind]) == 1
+
+
+def test_a_file_that_was_uploaded_costs_nothing_and_its_cells_are_sent(server: BatchServer) -> None:
+    cells, desk = specs(5), MemoryDesk(on_remember=killed_when(lambda name, value: True))
+
+    killed(lambda: batching(server).run(cells, desk))
+    assert len(server.files) == 1
+    desk.on_remember = None
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == [f"P{n}" for n in range(5)]
+    assert set(server.paid.values()) == {1}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_that_was_about_to_be_made_and_was_not_is_made(server: BatchServer, kind: str) -> None:
+    cells, desk = specs(5, provider=kind), MemoryDesk()
+    word = Word("m1", kind, origin(server), datetime.now(UTC).isoformat(), tuple(c.key for c in cells), 5)
+    desk.words[word.name] = word.to_json()
+
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == [f"P{n}" for n in range(5)]
+    assert not desk.words
+
+
+def origin(server: BatchServer) -> str:
+    return f"http://127.0.0.1:{server.port}"
+
+
+def test_anothers_batch_of_the_same_size_is_not_taken_for_ours(server: BatchServer) -> None:
+    theirs = specs(5, provider="anthropic", model="theirs")
+    batching(server).run(theirs, MemoryDesk())
+    cells, desk = specs(5, provider="anthropic"), MemoryDesk()
+    word = Word("m1", "anthropic", origin(server), datetime.now(UTC).isoformat(), tuple(c.key for c in cells), 5)
+    desk.words[word.name] = word.to_json()
+
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == [f"P{n}" for n in range(5)]
+    assert server.count(CREATED["anthropic"]) == 2
+    assert not desk.words
+
+
+def test_ours_is_found_behind_anothers_of_the_same_size(server: BatchServer) -> None:
+    cells, desk = specs(5, provider="anthropic"), MemoryDesk(on_remember=killed_when(has_id))
+    killed(lambda: batching(server).run(cells, desk))
+    desk.on_remember = None
+    batching(server).run(specs(5, provider="anthropic", model="theirs"), MemoryDesk())
+    ours = next(iter(server.batches.values()))
+    ours.made += timedelta(seconds=30)  # the nearer one is not ours
+
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == [f"P{n}" for n in range(5)]
+    assert server.count(CREATED["anthropic"]) == 2
+
+
+def test_cells_that_another_process_is_sending_just_now_are_left_to_it(server: BatchServer) -> None:
+    cells = specs(4)
+    desk = MemoryDesk(taken={c.key for c in cells})
+    word = Word("m1", "openai", origin(server), datetime.now(UTC).isoformat(), tuple(c.key for c in cells), 4)
+    desk.words[word.name] = word.to_json()
+
+    batching(server).run(cells, desk)
+
+    assert not server.batches
+    assert desk.words  # it is his word
+
+
+# ---------------------------------------------------------------- making it once
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("faults", [["lose"], ["lose", 500], [500, "lose"], ["drop", "lose"], [503, 503], ["drop"]])
+def test_a_lost_answer_to_the_making_does_not_make_it_twice(
+    server: BatchServer, kind: str, faults: list[int | str]
+) -> None:
+    server.faults[CREATED[kind]] = faults
+    cells, desk = specs(3, provider=kind), MemoryDesk()
+
+    batching(server).run(cells, desk)
+
+    assert len(server.batches) == 1
+    assert desk.texts(cells) == ["P0", "P1", "P2"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_that_may_have_been_made_stays_remembered_and_is_looked_for(server: BatchServer, kind: str) -> None:
+    server.faults[CREATED[kind]] = ["lose"]
+    listing = CREATED[kind].replace("POST", "GET")
+    server.faults[listing] = [500] * 20
+    cells, desk = specs(3, provider=kind), MemoryDesk()
+
+    error = error_of(lambda: batching(server).run(cells, desk))
+    assert isinstance(error, ProviderError)
+    assert len(desk.released) == 3
+    server.faults.clear()
+    batching(server).run(cells, desk)
+
+    assert len(server.batches) == 1
+    assert desk.texts(cells) == ["P0", "P1", "P2"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_batch_that_was_surely_not_made_is_not_remembered(server: BatchServer, kind: str) -> None:
+    server.faults[CREATED[kind]] = [400]
+    cells, desk = specs(3, provider=kind), MemoryDesk()
+
+    error_of(lambda: batching(server).run(cells, desk))
+
+    assert not desk.words
+    assert len(desk.released) == 3
+
+
+def test_a_file_that_is_not_known_yet_when_the_batch_is_made_is_waited_for(server: BatchServer) -> None:
+    cells, desk = specs(2), MemoryDesk()
+    plain, calls = server.reply, []
+
+    def late(method: str, path: str, headers: Any, body: bytes) -> tuple[int, bytes]:
+        if (method, path) == ("POST", "/v1/batches") and len(calls) < 2:
+            calls.append(path)
+            return 400, json.dumps({"error": {"message": "Cannot find file file-0, or it is not yours"}}).encode()
+        return plain(method, path, headers, body)
+
+    server.reply = late  # type: ignore[method-assign]
+    batching(server).run(cells, desk)
+
+    assert not desk.errors()
+    assert len(calls) == 2
+
+
+# ---------------------------------------------------------------- any moment
+
+
+class Mortal(MemoryDesk):
+    """A desk whose process ends at its n-th call, before or after the store has it."""
+
+    lives = 10**9
+
+    def _beat(self) -> None:
+        self.lives -= 1
+        if self.lives < 0:
+            raise Killed
+
+    async def settle(self, outcome: Any) -> None:
+        self._beat()
+        await super().settle(outcome)
+        self._beat()
+
+    async def remember(self, name: str, value: str | None) -> None:
+        self._beat()
+        await super().remember(name, value)
+        self._beat()
+
+    async def admit(self, specs: Any) -> Any:
+        self._beat()
+        return await super().admit(specs)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(lives=st.lists(st.integers(0, 30), max_size=6), looks=st.integers(0, 2), kind=st.sampled_from(KINDS))
+def test_however_often_it_is_killed_each_cell_is_settled_and_paid_once(lives: list[int], looks: int, kind: str) -> None:
+    with pytest.MonkeyPatch.context() as patch, BatchServer() as server:
+        for vendor in (OpenAIBatches, AnthropicBatches):
+            patch.setattr(vendor, "limits", Limits(requests=5, bytes=10**8, one_model=vendor is OpenAIBatches))
+        server.looks = looks
+        cells = specs(12, provider=kind)
+        desk = Mortal()
+        for left in [*lives, 10**9]:
+            desk.lives = left
+            missing = [c for c in cells if c.key not in desk.outcomes]
+            try:
+                batching(server).run(missing, desk)
+            except Killed:
+                continue
+
+        assert desk.texts(cells) == [f"P{n}" for n in range(12)]
+        assert set(server.paid.values()) == {1}
+        # One that was killed between its last cell and the end may be left; it is of no more use, and does no harm.
+        assert all(json.loads(word)["collecting"] for word in desk.words.values())
+
+
+# ---------------------------------------------------------------- stopping
+
+
+def interrupted(server: BatchServer, cells: Any, desk: MemoryDesk) -> Any:
+    """An engine that was cancelled at its first wait."""
+    asker = batching(server)
+    tasks: list[asyncio.Task[Any]] = []
+
+    def stop() -> None:
+        for task in asyncio.all_tasks():
+            if task is tasks[0]:
+                task.cancel()
+
+    asker.during = stop
+    run = asker._do
+
+    def remembering(ask: Any) -> Any:
+        async def main(engine: Any) -> Any:
+            tasks.append(asyncio.current_task())  # type: ignore[arg-type]
+            return await ask(engine)
+
+        return run(main)
+
+    asker._do = remembering  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        asker.run(cells, desk)
+    return asker
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_interrupt_leaves_the_batch_running_and_says_so(server: BatchServer, kind: str) -> None:
+    server.looks = 5
+    cells, desk = specs(3, provider=kind), MemoryDesk()
+
+    asker = interrupted(server, cells, desk)
+
+    assert "goes on" in asker.news[-1]
+    assert "--resume" in asker.news[-1]
+    assert not desk.released
+    assert not any(b.cancelled for b in server.batches.values())
+    batching(server).run(cells, desk)
+    assert desk.texts(cells) == ["P0", "P1", "P2"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_cancel_stops_it_at_the_vendor_and_what_is_done_is_still_fetched(server: BatchServer, kind: str) -> None:
+    server.looks = 5
+    cells, desk = specs(3, provider=kind), MemoryDesk()
+    interrupted(server, cells, desk)
+    server.unfinished = {cells[1].key}
+
+    stopped = batching(server).cancel(desk)
+    batching(server).run(cells, desk)
+
+    assert stopped == list(server.batches)
+    assert desk.texts([cells[0], cells[2]]) == ["P0", "P2"]
+    assert "cancelled" in str(desk.outcomes[cells[1].key].error)
+
+
+def test_cancel_stops_nothing_twice_and_nothing_that_has_ended(server: BatchServer) -> None:
+    server.looks = 1
+    cells, desk = specs(3), MemoryDesk()
+    interrupted(server, cells, desk)
+
+    assert batching(server).cancel(desk) == []  # the look that it takes has ended it
+    assert server.count("POST /v1/batches/batch_0/cancel") == 0
+
+
+def test_cancel_finds_a_batch_whose_id_was_lost(server: BatchServer) -> None:
+    server.looks = 9
+    cells, desk = specs(3), MemoryDesk(on_remember=killed_when(has_id))
+    killed(lambda: batching(server).run(cells, desk))
+    desk.on_remember = None
+
+    assert batching(server).cancel(desk) == ["batch_0"]
+
+
+# ---------------------------------------------------------------- words
+
+
+def test_errors_that_are_asked_again_go_into_a_batch_of_their_own(server: BatchServer) -> None:
+    cells, desk = specs(4), MemoryDesk()
+    server.answer = lambda id, body: Refused(500, "oops") if id == cells[1].key else "fine"
+    batching(server).run(cells, desk)
+    server.answer = lambda id, body: "now"
+
+    batching(server).run([cells[1]], desk)
+
+    assert desk.texts([cells[1]]) == ["now"]
+    assert server.count("POST /v1/batches") == 2
+
+
+def test_answers_that_a_narrower_run_does_not_ask_for_are_not_lost(server: BatchServer) -> None:
+    server.looks = 3
+    cells, desk = specs(6), MemoryDesk()
+    interrupted(server, cells, desk)
+
+    batching(server).run(cells[:2], desk)
+    assert set(desk.outcomes) == {c.key for c in cells[:2]}
+    batching(server).run(cells[2:], desk)
+
+    assert desk.texts(cells) == [f"P{n}" for n in range(6)]
+    assert set(server.paid.values()) == {1}
+    assert not desk.words
+
+
+def test_a_batch_of_other_cells_is_let_alone(server: BatchServer) -> None:
+    server.looks = 3
+    cells, desk = specs(2), MemoryDesk()
+    interrupted(server, cells, desk)
+    word, looks = dict(desk.words), server.count("GET /v1/batches/batch_0")
+
+    batching(server).run([spec("other")], desk)
+
+    assert desk.words == word
+    assert server.count("GET /v1/batches/batch_0") == looks
+
+
+def test_a_word_older_than_any_result_is_forgotten_and_its_cells_are_sent(server: BatchServer) -> None:
+    cells, desk = specs(2), MemoryDesk()
+    since = (datetime.now(UTC) - timedelta(days=31)).isoformat()
+    word = Word("m1", "openai", origin(server), since, tuple(c.key for c in cells), 2, id="batch_77")
+    desk.words[word.name] = word.to_json()
+
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == ["P0", "P1"]
+    assert not desk.words
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "null", '{"version":99}', "\x00", "[" * 100_000])
+def test_a_word_that_cannot_be_read_is_passed_over(server: BatchServer, text: str) -> None:
+    cells, desk = specs(2), MemoryDesk(words={f"{PREFIX}x": text, "lane:openai": "20"})
+
+    batching(server).run(cells, desk)
+
+    assert desk.texts(cells) == ["P0", "P1"]
+
+
+def test_an_id_in_a_word_leads_nowhere_but_to_the_rows_own_origin(server: BatchServer) -> None:
+    cells, desk = specs(2), MemoryDesk()
+    word = Word("m1", "openai", "https://elsewhere.example:443", datetime.now(UTC).isoformat(),
+                tuple(c.key for c in cells), 2, id="batch_77")  # fmt: skip
+    desk.words[word.name] = word.to_json()
+
+    batching(server).run(cells, desk)
+
+    assert server.count("GET /v1/batches/batch_77") == 0
+    assert desk.texts(cells) == ["P0", "P1"]
+
+
+@given(
+    st.builds(
+        Word,
+        mark=st.text(),
+        provider=st.text(),
+        origin=st.text(),
+        since=st.datetimes(timezones=st.just(UTC)).map(datetime.isoformat),
+        keys=st.lists(st.text()).map(tuple),
+        size=st.integers(0),
+        id=st.none() | st.text(),
+        sure=st.booleans(),
+        not_these=st.lists(st.text()).map(tuple),
+        collecting=st.booleans(),
+    )
+)
+def test_a_word_that_was_written_is_read_as_it_was(word: Word) -> None:
+    assert read_word(word.name, word.to_json()) == word
