@@ -1,4 +1,4 @@
-"""A server on loopback with the batch endpoints of OpenAI and Anthropic, as their documentation has them (read 2026-11-28).
+"""A server on loopback with the batch endpoints of OpenAI and Anthropic, as they document them (read 2026-11-28).
 
     with BatchServer() as server:
         ... server.url (OpenAI's base URL), server.origin (Anthropic's) ...

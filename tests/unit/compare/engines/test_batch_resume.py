@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -23,7 +22,6 @@ from nbllm.compare.engines.batch_openai import OpenAIBatches
 from nbllm.compare.engines.batch_words import PREFIX, Word, read_word
 from nbllm.errors import ProviderError
 
-EXAMPLES = int(os.environ.get("BATCH_EXAMPLES", "12"))
 CREATED = {"openai": "POST /v1/batches", "anthropic": "POST /v1/messages/batches"}
 
 
@@ -284,7 +282,7 @@ class Mortal(MemoryDesk):
         return await super().admit(specs)
 
 
-@settings(max_examples=EXAMPLES, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(lives=st.lists(st.integers(0, 30), max_size=6), looks=st.integers(0, 2), kind=st.sampled_from(KINDS))
 def test_however_often_it_is_killed_each_cell_is_settled_and_paid_once(lives: list[int], looks: int, kind: str) -> None:
     with pytest.MonkeyPatch.context() as patch, BatchServer() as server:
