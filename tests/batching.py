@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import pytest
 
 from batch_server import BatchServer
 from nbllm.adapters.base import Endpoint
@@ -140,3 +143,59 @@ class Batching:
 def batching(server: BatchServer, *, key: str | None = None, **options: Any) -> Batching:
     """An engine whose providers `openai` and `anthropic` are at this server."""
     return Batching({kind: row(server, kind) for kind in KINDS}, key, options=options)
+
+
+# ---------------------------------------------------------------- processes that end
+
+
+class Killed(BaseException):
+    """The process is gone: nothing is tidied up after it."""
+
+
+def killed_when(told: Callable[[str, str | None], bool]) -> Callable[[str, str | None], None]:
+    """A desk's `on_remember` at which the process ends."""
+
+    def remember(name: str, value: str | None) -> None:
+        if told(name, value):
+            raise Killed
+
+    return remember
+
+
+def has_id(name: str, value: str | None) -> bool:
+    return value is not None and json.loads(value)["id"] is not None
+
+
+def killed(run: Callable[[], Any]) -> None:
+    with pytest.raises(Killed):
+        run()
+
+
+def interrupted(server: BatchServer, cells: Any, desk: MemoryDesk) -> Any:
+    """An engine that was cancelled at its first wait."""
+    asker = batching(server)
+    tasks: list[asyncio.Task[Any]] = []
+
+    def stop() -> None:
+        for task in asyncio.all_tasks():
+            if task is tasks[0]:
+                task.cancel()
+
+    asker.during = stop
+    run = asker._do
+
+    def remembering(ask: Any) -> Any:
+        async def main(engine: Any) -> Any:
+            tasks.append(asyncio.current_task())  # type: ignore[arg-type]
+            return await ask(engine)
+
+        return run(main)
+
+    asker._do = remembering  # type: ignore[method-assign]
+    with pytest.raises(asyncio.CancelledError):
+        asker.run(cells, desk)
+    return asker
+
+
+def origin(server: BatchServer) -> str:
+    return f"http://127.0.0.1:{server.port}"

@@ -38,7 +38,7 @@ def read_whole(
 
     Raises:
         ProviderError: It is an error in disguise, or no answer.
-        StreamBrokenError: It does not say that it is complete.
+        StreamBrokenError: It cannot be read.
     """
     # The address is not shown anywhere; a response without a request is not accepted.
     response = httpx2.Response(200, headers=dict(headers or {}), request=httpx2.Request("POST", provider.base_url))

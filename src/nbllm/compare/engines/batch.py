@@ -23,8 +23,9 @@ from nbllm.compare.engines.base import Desk
 from nbllm.compare.engines.batch_answers import PriceOf, discount
 from nbllm.compare.engines.batch_anthropic import HEADERS, AnthropicBatches
 from nbllm.compare.engines.batch_api import BatchApi, Mark
+from nbllm.compare.engines.batch_lane import Lane
 from nbllm.compare.engines.batch_openai import OpenAIBatches
-from nbllm.compare.engines.batch_run import Lane, Run
+from nbllm.compare.engines.batch_run import Run
 from nbllm.compare.engines.batch_wire import Wire
 from nbllm.compare.engines.batch_words import Word, read_word
 from nbllm.errors import ProviderError, UnsupportedError

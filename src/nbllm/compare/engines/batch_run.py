@@ -5,19 +5,19 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from nbllm.adapters import load_adapter
-from nbllm.adapters.base import Endpoint
 from nbllm.compare.cells import CellSpec, Outcome
 from nbllm.compare.engines.base import Desk
 from nbllm.compare.engines.batch_answers import Outcomes, PriceOf
-from nbllm.compare.engines.batch_api import BatchApi, BatchState, Mark, custom_id
+from nbllm.compare.engines.batch_api import BatchState, Mark, custom_id
 from nbllm.compare.engines.batch_create import Creation
+from nbllm.compare.engines.batch_lane import Lane
 from nbllm.compare.engines.batch_parts import Part, split
-from nbllm.compare.engines.batch_wire import Wire, lines
+from nbllm.compare.engines.batch_wire import lines
 from nbllm.compare.engines.batch_words import KEPT, Word, read_word
 from nbllm.errors import AuthenticationError, BudgetError, NbllmError, ProviderError, StoreError, UnreachableError
 from nbllm.transport.retry import Sleep
@@ -31,25 +31,6 @@ _PATIENCE = 30
 """Looks in a row that may fail, each after its own retries: more than half an hour at the longest wait."""
 _NEW = 3
 """Looks in a row that may say that there is no such batch: a new one is not known everywhere at once."""
-
-
-@dataclass(slots=True)
-class Lane:
-    """One provider."""
-
-    endpoint: Endpoint
-    wire: Wire
-    api: BatchApi
-    origin: str
-    running: set[str] = field(default_factory=set)
-    """Marks of the batches that are being followed."""
-    ended: asyncio.Condition = field(default_factory=asyncio.Condition)
-    """Told whenever one is not any more."""
-
-    @property
-    def name(self) -> str:
-        """The provider's id."""
-        return self.endpoint.provider.id
 
 
 class Run:
