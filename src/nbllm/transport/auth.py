@@ -12,6 +12,7 @@ import httpx2
 from nbllm.errors import RegistryError
 from nbllm.providers.spec import AUTH_SCHEMES, ProviderConfig, Timeouts
 from nbllm.providers.urls import is_loopback, origin_of
+from nbllm.transport.sse import ANSWER_CAP
 
 TRIP = "nbllm.trip"
 """Under this name a request carries its `Trip` to the transport."""
@@ -40,6 +41,8 @@ class Trip:
     """Whether the request carries a key."""
     lacks_key: bool = False
     """Whether the provider wants a key and there is none."""
+    cap_bytes: int = ANSWER_CAP
+    """Bytes of an answer, unpacked; a file of many answers may be longer than one answer."""
 
 
 class KeyAuth(httpx2.Auth):
@@ -53,9 +56,17 @@ class KeyAuth(httpx2.Auth):
             the user's consent.
     """
 
-    def __init__(self, provider: ProviderConfig, key: Key | None, *, timeout: Timeouts | None = None) -> None:
+    def __init__(
+        self,
+        provider: ProviderConfig,
+        key: Key | None,
+        *,
+        timeout: Timeouts | None = None,
+        cap_bytes: int = ANSWER_CAP,
+    ) -> None:
         self._origin = origin_of(provider.base_url)
-        self._trip = Trip(provider.id, timeout, keyed=key is not None, lacks_key=provider.needs_key and key is None)
+        lacks_key = provider.needs_key and key is None
+        self._trip = Trip(provider.id, timeout, keyed=key is not None, lacks_key=lacks_key, cap_bytes=cap_bytes)
         self._key = key if AUTH_SCHEMES.get(provider.auth, provider.auth) is not None else None
         self._template = AUTH_SCHEMES.get(provider.auth, provider.auth) or ""
         self._extra = provider.headers

@@ -21,7 +21,7 @@ from nbllm.errors import NbllmError, StreamBrokenError
 from nbllm.providers.spec import Timeouts
 from nbllm.transport.auth import TRIP, Trip
 from nbllm.transport.faults import fault
-from nbllm.transport.sse import ANSWER_CAP, ERROR_CAP
+from nbllm.transport.sse import ERROR_CAP
 
 ACCEPT_ENCODING = "gzip, deflate"
 """What is asked for, and all that is unpacked."""
@@ -177,6 +177,7 @@ class _Body(httpx2.AsyncByteStream):
     async def __aiter__(self) -> AsyncIterator[bytes]:
         # Runs once a token: one loop, and nothing set up inside it.
         total = 0
+        cap = self._trip.cap_bytes
         failure: NbllmError | None = None
         unpack = _unpacker(self._encoding, self._trip.provider)
         first, between = _silence(self._trip.timeout)
@@ -185,7 +186,7 @@ class _Body(httpx2.AsyncByteStream):
             async for part in parts:
                 for piece in (part,) if unpack is None else unpack(part):
                     total += len(piece)
-                    if total > ANSWER_CAP:
+                    if total > cap:
                         raise self._too_long()
                     yield piece
         except Exception as exc:  # noqa: BLE001  (whatever it is, it may hold the request)
@@ -195,7 +196,7 @@ class _Body(httpx2.AsyncByteStream):
 
     def _too_long(self) -> StreamBrokenError:
         return StreamBrokenError(
-            f"{self._trip.provider}: the answer is longer than {ANSWER_CAP // 1_000_000} MB",
+            f"{self._trip.provider}: the answer is longer than {self._trip.cap_bytes // 1_000_000} MB",
             hint="ask for a shorter answer",
             provider=self._trip.provider,
         )

@@ -12,7 +12,7 @@ import asyncio
 import contextlib
 import json as json_
 import weakref
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
@@ -31,7 +31,7 @@ from nbllm.transport.guard import ACCEPT_ENCODING, Guard, PoolTransport
 from nbllm.transport.limits import Gate
 from nbllm.transport.recordings import Recordings
 from nbllm.transport.replay import ReplayTransport
-from nbllm.transport.sse import LISTING_CAP
+from nbllm.transport.sse import ANSWER_CAP, LISTING_CAP
 
 __all__ = ["Fetched", "Http", "fault", "redirected", "unreachable", "wire_timeout"]
 
@@ -185,15 +185,19 @@ class Http:
         provider: ProviderConfig,
         key: Key | None,
         json: Any = None,
-        content: bytes | None = None,
+        content: bytes | AsyncIterable[bytes] | None = None,
         headers: Mapping[str, str] | None = None,
         timeout: Timeouts | None = None,  # noqa: ASYNC109  (three clocks, not one)
+        cap_bytes: int = ANSWER_CAP,
     ) -> AsyncIterator[httpx2.Response]:
         """Send, and give the response once its head is there; its body is read with `aiter_bytes`.
 
+        A large `content` is given in pieces, with its `content-length` among the headers: each piece then has the time
+        that the network may take, not all of them together.
+
         A response that is no success is returned too, with its body (at most `ERROR_CAP` bytes) read. The body is
         unpacked and counted; reading it raises errors of nbllm only: UnreachableError when nothing of it came,
-        StreamBrokenError when it ended early or is longer than `ANSWER_CAP`.
+        StreamBrokenError when it ended early or is longer than `cap_bytes`.
 
         Raises:
             UnreachableError: No answer; `phase` says how far it came.
@@ -206,7 +210,7 @@ class Http:
         request = client.build_request(
             method, url, json=json, content=content, headers=headers, timeout=wire_timeout(times)
         )
-        auth = KeyAuth(provider, key, timeout=times)
+        auth = KeyAuth(provider, key, timeout=times, cap_bytes=cap_bytes)
         response = await self._send(client, request, auth, provider)
         try:
             if 300 <= response.status_code < 400 and not _is_not_modified(response):
