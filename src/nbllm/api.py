@@ -9,6 +9,7 @@ from nbllm.catalog.table import ModelTable
 from nbllm.catalog.wanted import Wanted
 from nbllm.chat.options import ChatOptions
 from nbllm.compare.comparison import Comparison
+from nbllm.compare.comparisons import Comparisons
 from nbllm.compare.design import Prompts
 from nbllm.compare.options import CompareOptions, EngineName
 from nbllm.connection.overview import ProviderTable
@@ -177,13 +178,13 @@ def compare(
         prompts=prompts, models=models, repeats=repeats, data=data, scorers=scorers, judge=judge, params=params or {},
         budget_usd=budget_usd, name=name, seed=seed, engine=engine, **more,
     )  # fmt: skip
-    return workspace().comparisons.run(options)
+    return _comparisons().run(options)
 
 
 async def acompare(prompts: Prompts, models: str | Sequence[str], **options: Any) -> Comparison:
     """`compare`, awaited; the same arguments."""
     given = {name: value for name, value in options.items() if value is not None}
-    return await workspace().comparisons.arun(CompareOptions(prompts=prompts, models=models, **given))
+    return await _comparisons().arun(CompareOptions(prompts=prompts, models=models, **given))
 
 
 def comparison(name: str) -> Comparison:
@@ -192,7 +193,19 @@ def comparison(name: str) -> Comparison:
     Raises:
         StoreError: There is none of this name.
     """
-    return workspace().comparisons.load(name)
+    return _comparisons().load(name)
+
+
+def _comparisons() -> Comparisons:
+    found = workspace()
+    found.compare_viewer = found.compare_viewer or _view_comparison
+    return found.comparisons
+
+
+def _view_comparison(comparison: Comparison, blind: bool, voter: str | None) -> Any:
+    from nbllm.notebook.panels import comparison_viewer  # noqa: PLC0415  (only where there is a notebook)
+
+    return comparison_viewer(comparison, blind, voter)
 
 
 def _view(table: ModelTable) -> Any:

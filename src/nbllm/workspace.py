@@ -29,7 +29,7 @@ from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
 from nbllm.chat.run import ChatRun
-from nbllm.compare.comparisons import Comparisons
+from nbllm.compare.comparisons import Comparisons, Viewer
 from nbllm.compare.session import Parts
 from nbllm.connection.discover import Found
 from nbllm.connection.overview import Overview, ProviderTable
@@ -83,6 +83,7 @@ class Workspace:
         )
         self._lock = threading.RLock()
         self._opened: dict[str, Any] = {}
+        self.compare_viewer: Viewer | None = None
         self._services = Services(
             settings=self.settings,
             registry=self.registry,
@@ -153,7 +154,9 @@ class Workspace:
     @property
     def comparisons(self) -> Comparisons:
         """Comparisons of models, made and kept."""
-        return self._once("comparisons", lambda: Comparisons(self._parts(), self.resolve))
+        return self._once(
+            "comparisons", lambda: Comparisons(self._parts(), self.resolve, viewer=lambda: self.compare_viewer)
+        )
 
     def _parts(self) -> Parts:
         async def check(provider_id: str, model: str) -> ConnectionCheck:

@@ -28,7 +28,7 @@ from nbllm.compare.judging import Judged
 from nbllm.compare.llm_comparator import to_llm_comparator
 from nbllm.compare.manifest import manifest
 from nbllm.compare.pictures import PICTURES, Svg
-from nbllm.compare.preferences import to_preferences
+from nbllm.compare.preferences import preferences
 from nbllm.compare.rows import tidy_rows
 from nbllm.compare.scorers import Scorer, scorers_of
 from nbllm.compare.scoring import Scores, score_rows
@@ -38,6 +38,8 @@ from nbllm.tables import Table
 if TYPE_CHECKING:
     from nbllm.compare.options import EngineName
 
+UNNAMED = "unnamed-"
+"""How the name of a comparison begins that nobody named."""
 _NO_ANSWERS = "no answers were scored: name a scorer (`score`), a judge (`judge`), or vote (`view`)"
 
 
@@ -60,7 +62,7 @@ class Origin(Protocol):
         """Keep a vote."""
         ...
 
-    def view(self, comparison: Comparison) -> Any:
+    def view(self, comparison: Comparison, *, blind: bool, voter: str | None) -> Any:
         """The widget."""
         ...
 
@@ -308,6 +310,14 @@ class Comparison:
         """The blind votes that are kept with the comparison."""
         return [] if self._origin is None else self._origin.votes(self.name)
 
+    def vote(self, vote: Vote) -> None:
+        """Keep a vote.
+
+        Raises:
+            StoreError: It cannot be kept.
+        """
+        self._asked_origin().keep_vote(self.name, vote)
+
     # ------------------------------------------------------------ going on
 
     def resume(self) -> Comparison:
@@ -347,7 +357,7 @@ class Comparison:
     _drawn: Mapping[str, Callable[[Comparison, str | None], list[dict[str, Any]]]] = {
         "scores": lambda self, scorer: self._labelled(scorer),
         "differences": lambda self, scorer: list(map(dict, self.stats(scorer=scorer))),
-        "latency": lambda self, scorer: list(map(dict, self.latency())),
+        "latency": lambda self, scorer: [dict(row) | {"label": row["arm"]} for row in self.latency()],
         "cost": lambda self, scorer: self._labelled(scorer),
         "wins": lambda self, scorer: win_rate_rows(self.duels(scorer), self.arms),
     }
@@ -356,13 +366,17 @@ class Comparison:
         names = self._chosen(scorer)
         return [row | {"label": row["arm"]} for row in self._summary_rows() if row["scorer"] in names]
 
-    def view(self) -> Any:
-        """A widget that sorts and filters the answers, and takes blind votes.
+    def view(self, *, blind: bool = False, voter: str | None = None) -> Any:
+        """A widget that sorts and filters the answers, or takes blind votes on pairs of them.
+
+        Args:
+            blind: Vote, without seeing whose answer is whose; the votes are kept, and `ranking("votes")` counts them.
+            voter: Who votes, where several do.
 
         Raises:
             UnsupportedError: There is no notebook.
         """
-        return self._asked_origin().view(self)
+        return self._asked_origin().view(self, blind=blind, voter=voter)
 
     def __repr__(self) -> str:
         return page_text.comparison_text(self._rows, self.arms, self.cases, **self._shown())
@@ -374,14 +388,26 @@ class Comparison:
         printer.text(repr(self))
 
     def _shown(self) -> dict[str, Any]:
-        return {"scorers": self.scorers, "summary": self._summary_rows(), "notes": self.notes, "title": self.name}
+        # Times are those of the cells, wherever they come from: loaded again, the comparison gives the same page.
+        measured = [row | {"from_store": False} for row in self._rows]
+        summary = analysis.summary_rows(measured, self.arms, self.scorers, seed=self.design.seed)
+        return {"scorers": self.scorers, "summary": summary, "notes": self.notes, "title": self._title()}
+
+    def _title(self) -> str:
+        return "Comparison" if self.name.startswith(UNNAMED) else self.name
 
     # ------------------------------------------------------------ files and frames
 
     @property
     def manifest(self) -> dict[str, Any]:
         """What a reviewer needs: versions, grid, hashes, seed, hosts, prices, counts. Never a key."""
-        return manifest(self.design, self._plain, facts=self._facts, cells=len(self._cells), name=self.name)
+        design = self.design
+        found = manifest(
+            rows=self._plain, arms=self.arms, name=self.name, repeats=design.repeats, seed=design.seed,
+            engine=self._facts.engine, system=design.system, base_urls=self._facts.hosts, judge=design.judge,
+            rubric=design.rubric, scorers={s.name: s.function for s in self.scored_by}, n_planned=len(self._cells),
+        )  # fmt: skip
+        return found | {"data_sha256": design.data_sha256, "template_sha256": design.template_sha256}
 
     def to_pandas(self) -> Any:
         """The cells as a pandas DataFrame; `vars` and `params` are JSON text."""
@@ -415,10 +441,10 @@ class Comparison:
 
     def to_preferences(self, path: str | Path, by: str | None = None) -> Path:
         """Write preference rows (`prompt`, `chosen`, `rejected`) as TRL reads them; ties are left out."""
-        return to_preferences(path, self.duels(by), self._rows, self.arms)
+        return preferences(self.duels(by), self._rows, self.arms, system=self.design.system).to_jsonl(path)
 
     def to_llm_comparator(self, path: str | Path, a: str | None = None, b: str | None = None) -> Path:
         """Write the file that PAIR\'s LLM Comparator opens: exactly two arms."""
         arms = self.arms if a is None or b is None else (find_arm(self.arms, a), find_arm(self.arms, b))
         duels = self._judged.duels if self._judged is not None else ()
-        return to_llm_comparator(path, self._rows, arms, duels=duels, scorers=self.scorers)
+        return to_llm_comparator(path, self._rows, arms, self.cases, duels=duels, scorers=self.scorers)

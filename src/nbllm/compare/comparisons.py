@@ -16,7 +16,7 @@ from nbllm import aio
 from nbllm.compare import ledger as ledgers
 from nbllm.compare.ballots import Vote
 from nbllm.compare.cells import CellSpec, Outcome
-from nbllm.compare.comparison import Comparison, Facts
+from nbllm.compare.comparison import UNNAMED, Comparison, Facts
 from nbllm.compare.design import Asked, Design, make_design
 from nbllm.compare.estimate import Estimate
 from nbllm.compare.judge import JudgePlan
@@ -32,6 +32,8 @@ from nbllm.foreign import one_line
 from nbllm.providers.registry import ModelRef
 from nbllm.store import Changes, schema
 
+Viewer = Callable[[Comparison, bool, str | None], Any]
+"""Makes the widget of a comparison: whether the votes are blind, and who votes."""
 OnProgress = Callable[[Progress], object]
 _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 
@@ -42,12 +44,13 @@ class Comparisons:
     Args:
         parts: What they need of the workspace.
         resolve: A model reference, an alias or a bare id as provider and model.
-        viewer: Makes the widget of a comparison; None where there is no notebook.
+        viewer: Gives what makes the widget of a comparison; None where there is no notebook.
     """
 
-    def __init__(self, parts: Parts, resolve: Callable[[str], ModelRef]) -> None:
-        self._parts, self._resolve = parts, resolve
-        self.viewer: Callable[[Comparison], Any] | None = None
+    def __init__(
+        self, parts: Parts, resolve: Callable[[str], ModelRef], *, viewer: Callable[[], Viewer | None] = lambda: None
+    ) -> None:
+        self._parts, self._resolve, self._viewer = parts, resolve, viewer
 
     # ------------------------------------------------------------ making
 
@@ -203,11 +206,12 @@ class Comparisons:
         if durable and not store.durable:
             raise StoreError(f"the vote could not be kept: {store.warning}", hint="free some space, and vote again")
 
-    def view(self, comparison: Comparison) -> Any:
+    def view(self, comparison: Comparison, *, blind: bool, voter: str | None) -> Any:
         """See `Origin`."""
-        if self.viewer is None:
+        make = self._viewer()
+        if make is None:
             raise UnsupportedError("there is no notebook to show it in", hint="`to_html(PATH)` writes a page")
-        return self.viewer(comparison)
+        return make(comparison, blind, voter)
 
 
 def _name(options: CompareOptions) -> str:
@@ -217,7 +221,7 @@ def _name(options: CompareOptions) -> str:
         return options.name
     if options.resume:
         raise UsageError("which comparison is to go on?", hint="give its name")
-    return f"unnamed-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return f"{UNNAMED}{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
 
 
 class Making:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections import Counter
@@ -25,12 +24,6 @@ class Data:
     rows: tuple[Mapping[str, Any], ...]
     ids: tuple[str, ...]
     """The index of a pandas table where it tells its rows apart, else numbers from 1."""
-
-    @property
-    def sha256(self) -> str:
-        """Of the rows as JSON, so that a reviewer can tell whether this is the same table."""
-        text = json.dumps([list(self.columns), list(self.rows)], ensure_ascii=False, sort_keys=True, default=str)
-        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def read_data(data: Any) -> Data:

@@ -6,7 +6,6 @@ everything about the cells but the address of a provider.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import json
 import random
@@ -19,6 +18,7 @@ from nbllm.chat import given
 from nbllm.chat.plan import read_params
 from nbllm.compare.cells import Arm, Case, CellSpec, cell_key
 from nbllm.compare.data import Data, read_data
+from nbllm.compare.manifest import sha256_of_data, sha256_of_text
 from nbllm.compare.templates import check_columns, columns_in, fill
 from nbllm.errors import PromptError, UsageError
 from nbllm.foreign import one_line
@@ -121,14 +121,10 @@ def make_design(asked: Asked, resolve: Callable[[str], ModelRef]) -> Design:
         seed=_whole(asked.seed, "the seed"),
         judge=None if asked.judge is None else resolve(asked.judge).ref,
         rubric=asked.rubric,
-        data_sha256=None if data is None else data.sha256,
-        template_sha256=_sha256(templates),
+        data_sha256=None if data is None else sha256_of_data(data.rows),
+        template_sha256=sha256_of_text(json.dumps(list(templates.items()), ensure_ascii=False)) or "",
         scorers=tuple(asked.scorers),
     )
-
-
-def _sha256(templates: Mapping[str, str]) -> str:
-    return hashlib.sha256(json.dumps(list(templates.items())).encode()).hexdigest()
 
 
 def _templates(prompts: Prompts) -> dict[str, str]:

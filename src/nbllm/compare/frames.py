@@ -117,7 +117,7 @@ def to_polars(rows: Sequence[Row], scorers: Sequence[str] = ()) -> Any:
 
 def to_arrow(rows: Sequence[Row], scorers: Sequence[str] = ()) -> Any:
     """A pyarrow Table with the same types. Needs pyarrow."""
-    import pyarrow as pa  # type: ignore[import-untyped]  # noqa: PLC0415  (optional, and heavy)
+    import pyarrow as pa  # noqa: PLC0415  (optional, and heavy)
 
     types = {"text": pa.string(), "json": pa.string(), "whole": pa.int64(), "number": pa.float64(), "truth": pa.bool_()}
     columns = to_columns(rows, scorers)

@@ -94,7 +94,7 @@ def to_parquet(path: str | Path, rows: Sequence[Row], scorers: Sequence[str] = (
     if hasattr(frame, "write_parquet"):  # polars
         frame.write_parquet(file)
     else:
-        import pyarrow.parquet as pq  # type: ignore[import-untyped]  # noqa: PLC0415  (optional, and heavy)
+        import pyarrow.parquet as pq  # noqa: PLC0415  (optional, and heavy)
 
         pq.write_table(frame, file)
     return write_report(path, file.getvalue())

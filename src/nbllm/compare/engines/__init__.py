@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from nbllm.chat.plan import Services
+from nbllm.chat.plan import Services, find_endpoint
 from nbllm.compare.asking import Asker
 from nbllm.compare.engines.base import Engine
+from nbllm.compare.engines.batch import BatchEngine
 from nbllm.compare.engines.dask import DaskEngine
 from nbllm.compare.engines.local import LocalEngine
 from nbllm.compare.lanes import Lane
 from nbllm.compare.options import ENGINES, CompareOptions
 from nbllm.errors import UsageError
+from nbllm.usage import cost
 
 
 def make_engine(
@@ -19,7 +21,7 @@ def make_engine(
     services: Services,
     asker: Asker,
     lane: Callable[[str], Lane],
-    on_news: Callable[[str], object],
+    on_news: Callable[[str], None],
     *,
     services_name: str,
 ) -> Engine:
@@ -33,4 +35,10 @@ def make_engine(
         return LocalEngine(asker, lane)
     if options.engine == "dask":
         return DaskEngine(options.cluster, services.registry.get, lane, services=services_name, on_news=on_news)
+    if options.engine == "batch":
+        return BatchEngine(
+            lambda name: find_endpoint(services.registry.get(name), services),
+            on_news=on_news,
+            price=lambda provider, model, usage: cost(provider, model, usage, known=services.prices(provider, model)),
+        )
     raise UsageError(f"there is no engine {options.engine!r}", hint=f"there are {', '.join(ENGINES)}")

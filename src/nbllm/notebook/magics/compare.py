@@ -12,10 +12,12 @@ from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 from nbllm.errors import PromptError, UsageError
 from nbllm.notebook import prompt as prompts
 from nbllm.notebook.magics.arguments import Arguments, split
+from nbllm.notebook.panels import comparison_viewer
 from nbllm.notebook.progress import RunProgress
 from nbllm.notebook.session import running, workspace
 
 if TYPE_CHECKING:
+    from nbllm.compare.comparisons import Comparisons
     from nbllm.compare.options import CompareOptions
 
 ENGINES = ("local", "dask", "batch")
@@ -68,19 +70,19 @@ class CompareMagics(Magics):
                 return print(_parser().format_help())  # noqa: T201
             options = self._options(asked, cell)
             if asked.dry_run:
-                return workspace().comparisons.dry_run(options)
+                return _comparisons().dry_run(options)
             return self._run(options, asked)
 
     def _run(self, options: CompareOptions, asked: argparse.Namespace) -> Any:
-        session = workspace().comparisons.open(options)
+        making = _comparisons().open(options)
         try:
             with RunProgress(quiet=asked.quiet) as progress:
-                session.complete(progress.show)
+                making.complete(progress.show)
         finally:
             # Also what was answered before an interrupt, a budget or a failure.
-            if asked.out and session.begun:
-                self.shell.user_ns[asked.out] = session.comparison()
-        return None if asked.quiet else session.comparison()
+            if asked.out and making.begun:
+                self.shell.user_ns[asked.out] = making.comparison()
+        return None if asked.quiet else making.comparison()
 
     def _options(self, asked: argparse.Namespace, body: str) -> CompareOptions:
         from nbllm.compare.options import CompareOptions  # noqa: PLC0415  (not before the first comparison)
@@ -114,6 +116,12 @@ class CompareMagics(Magics):
             yes=asked.yes,
             namespace=names,
         )
+
+
+def _comparisons() -> Comparisons:
+    found = workspace()
+    found.compare_viewer = comparison_viewer
+    return found.comparisons
 
 
 def _prompt(body: str, names: dict[str, Any], *, has_data: bool) -> str:
