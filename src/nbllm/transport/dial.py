@@ -23,11 +23,8 @@ import httpcore2
 from nbllm.errors import UnreachableError
 from nbllm.providers.urls import forbidden_address, is_loopback
 from nbllm.transport.faults import ForbiddenAddressError, HandshakeError, ResolveTimeout
+from nbllm.transport.pool import KEEPALIVE_S, Pool
 
-MAX_CONNECTIONS = 200
-"""Connections of one origin. More lanes come from one client an origin (measured: wire facts, many at once)."""
-KEEPALIVE_S = 30.0
-"""A person reads an answer before asking again; httpx2's 5 s would mean a new handshake for nearly every question."""
 _STAGGER_S = 0.25
 """Head start of an address over the next one: RFC 8305, section 5."""
 
@@ -237,23 +234,19 @@ def _exempt(entry: str, host: str, port: int | None) -> bool:
     return bool(entry) and (host == entry or host.endswith("." + entry))
 
 
-def open_pool(url: str, environ: Mapping[str, str] | None = None) -> httpcore2.AsyncConnectionPool:
-    """A connection pool for the origin of `url`, through the proxy that the environment wants.
+def open_pool(origin: str, environ: Mapping[str, str] | None = None) -> Pool:
+    """The connections of `origin` (as `origin_of` writes it), through the proxy that the environment wants.
 
     Raises:
         UnreachableError: The CA bundle or the proxy that the environment names cannot be used.
     """
-    proxy = proxy_for(url, environ)
-    secure = urlsplit(url).scheme == "https"
-    options: dict[str, Any] = {
-        "ssl_context": trust(environ) if secure else None,
-        "max_connections": MAX_CONNECTIONS,
-        "max_keepalive_connections": MAX_CONNECTIONS,
-        "keepalive_expiry": KEEPALIVE_S,
-    }
-    if proxy is None:
-        return httpcore2.AsyncConnectionPool(**options, network_backend=CheckedBackend())
-    return _proxied(proxy, options, environ)
+    proxy = proxy_for(origin, environ)
+    secure = urlsplit(origin).scheme == "https"
+    options: dict[str, Any] = {"ssl_context": trust(environ) if secure else None, "keepalive_expiry": KEEPALIVE_S}
+    if proxy is not None:
+        return Pool(origin, _proxied(proxy, options, environ).create_connection)
+    # httpcore2's pools are asked for connections only, which they make for each kind of proxy.
+    return Pool(origin, httpcore2.AsyncConnectionPool(**options, network_backend=CheckedBackend()).create_connection)
 
 
 def _proxied(proxy: str, options: dict[str, Any], environ: Mapping[str, str] | None) -> httpcore2.AsyncConnectionPool:

@@ -27,7 +27,7 @@ from nbllm.providers.urls import is_loopback, origin_of
 from nbllm.transport.auth import Key, KeyAuth
 from nbllm.transport.dial import open_pool
 from nbllm.transport.faults import fault, redirected, unreachable
-from nbllm.transport.guard import ACCEPT_ENCODING, Guard, PoolTransport
+from nbllm.transport.guard import ACCEPT_ENCODING, Guard
 from nbllm.transport.limits import Gate
 from nbllm.transport.recordings import Recordings
 from nbllm.transport.replay import ReplayTransport
@@ -123,7 +123,7 @@ class Http:
 
     def _new_client(self, origin: str) -> httpx2.AsyncClient:
         mount = self._mounts.get(origin)
-        inner = mount() if mount is not None else PoolTransport(open_pool(origin, self._environ))
+        inner = mount() if mount is not None else open_pool(origin, self._environ)
         transport: httpx2.AsyncBaseTransport = Guard(inner, refuse=self.refuse_when_offline)
         if self._recordings is not None:
             transport = ReplayTransport(transport, self._recordings, mounted=mount is not None)
