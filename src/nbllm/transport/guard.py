@@ -57,6 +57,9 @@ class Guard(httpx2.AsyncBaseTransport):
         body = _Body(answer.stream, answer.headers.get("content-encoding"), trip=trip, host=host)
         if answer.status_code >= 300:
             return await _settled(answer, body, request)
+        if "content-encoding" not in answer.headers:
+            answer.stream = body
+            return answer
         return httpx2.Response(
             answer.status_code, headers=_unpacked(answer.headers), stream=body, extensions=answer.extensions
         )
@@ -89,8 +92,6 @@ def _where(url: httpx2.URL) -> str:
 
 def _unpacked(headers: httpx2.Headers) -> httpx2.Headers:
     """Headers that fit the unpacked body."""
-    if "content-encoding" not in headers:
-        return headers
     gone = ("content-encoding", "content-length")
     return httpx2.Headers([(k, v) for k, v in headers.raw if k.decode("latin-1").lower() not in gone])
 

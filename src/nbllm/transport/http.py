@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json as json_
 import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -72,6 +73,12 @@ def wire_timeout(timeout: Timeouts) -> httpx2.Timeout:
     """A row's timeouts as httpx2 wants them. Its one read timeout is the longer of the two silences."""
     read = max(timeout.first_token_s, timeout.between_tokens_s)
     return httpx2.Timeout(connect=timeout.connect_s, read=read, write=_WRITE_S, pool=timeout.first_token_s)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(url: str) -> httpx2.URL:
+    """The same few addresses are asked again and again. No key is in them: keys are headers (`nbllm.transport.auth`)."""
+    return httpx2.URL(url)
 
 
 _Clients = dict[str, httpx2.AsyncClient]
@@ -204,7 +211,7 @@ class Http:
         times = timeout or provider.timeout
         client = self.client(url)
         request = client.build_request(
-            method, url, json=json, content=content, headers=headers, timeout=wire_timeout(times)
+            method, _parsed(url), json=json, content=content, headers=headers, timeout=wire_timeout(times)
         )
         auth = KeyAuth(provider, key, timeout=times)
         response = await self._send(client, request, auth, provider)
