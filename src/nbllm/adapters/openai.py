@@ -1,7 +1,6 @@
 """Chat Completions, as OpenAI and the many servers that follow it speak it.
 
-The openai SDK builds and sends the request; the answer is decoded here, since the SDK's own stream costs many
-times the CPU and lets foreign exceptions through. The SDK is imported at the first request.
+Spoken without the openai SDK, of which nothing was left but its cost: docs/adr/0026-without-the-openai-sdk.md.
 
 Quirks of a row that count here (all others are ignored):
 
@@ -17,7 +16,6 @@ Quirks of a row that count here (all others are ignored):
 from __future__ import annotations
 
 import contextlib
-import functools
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
@@ -27,18 +25,17 @@ from nbllm.adapters.base import Endpoint, WireRequest
 from nbllm.adapters.chunks import Answer
 from nbllm.adapters.listing import Asking, Listed, ask_pages
 from nbllm.adapters.reading import Arrival, drain, refusal
-from nbllm.errors import BadRequestError, NbllmError, UnsupportedError
-from nbllm.loading import quick_imports
+from nbllm.errors import BadRequestError, UnsupportedError
 from nbllm.messages import ChatRequest, Delta, File, Image, Message, Reasoning, Role, Text, Tool, ToolResult
 from nbllm.providers.spec import ModelInfo, ProviderConfig
 from nbllm.providers.urls import origin_of
-from nbllm.transport.faults import fault
-from nbllm.transport.http import wire_timeout
 
 if TYPE_CHECKING:
     import httpx2
 
 _LIMITS = ("max_tokens", "max_completion_tokens")
+_HEADERS = {"accept": "application/json"}
+"""As OpenAI's own clients say it, for streams too."""
 
 _no_stream_options: set[str] = set()
 """Origins that refused `stream_options` in this process."""
@@ -234,76 +231,17 @@ def _schema_refused(error: BadRequestError, request: ChatRequest) -> BadRequestE
     )
 
 
-# ---------------------------------------------------------------- sending, through the SDK
+# ---------------------------------------------------------------- sending
 
 
 async def _open(
     stack: contextlib.AsyncExitStack, wire: WireRequest, request: ChatRequest, endpoint: Endpoint
 ) -> httpx2.Response:
     """The response of status 2xx, its body not yet read."""
-    client = _client_class()(endpoint, request.model)
-    body = dict(wire.body)
-    # `extra_body` lies over what the SDK makes of its arguments: what `build` says is what is sent.
-    call = client.chat.completions.with_streaming_response.create(
-        model=request.model, messages=[], stream=body["stream"], extra_body=body
+    sending = endpoint.http.stream(
+        wire.method, wire.url, provider=endpoint.provider, key=endpoint.key, json=wire.body, headers=_HEADERS
     )
-    wrapped = await stack.enter_async_context(call)
-    response: httpx2.Response = wrapped.http_response
+    response = await stack.enter_async_context(sending)
+    if not response.is_success:
+        raise await refusal(response, endpoint, model=request.model)
     return response
-
-
-_SENT_HEADERS = frozenset(
-    {"accept", "accept-encoding", "connection", "content-length", "content-type", "host", "transfer-encoding",
-     "user-agent", "x-stainless-raw-response"}
-)  # fmt: skip
-"""What the SDK may add. It also reads OPENAI_ORG_ID, OPENAI_PROJECT_ID, OPENAI_ADMIN_KEY and OPENAI_CUSTOM_HEADERS
-from the environment, which are for OpenAI and not for whoever this row is, and describes this machine. The last
-name is how the SDK itself knows that the response is wanted raw."""
-
-
-@functools.cache
-def _client_class() -> Any:
-    with quick_imports():
-        import openai  # noqa: PLC0415  (half a second; only for the first request)
-
-    class Client(openai.AsyncOpenAI):
-        """The SDK's client with our authentication, no retries, no redirects, and our errors."""
-
-        def __init__(self, endpoint: Endpoint, model: str) -> None:
-            url = endpoint.base_url
-            super().__init__(
-                api_key="unused",
-                base_url=url,
-                http_client=endpoint.http.client(url),
-                max_retries=0,
-                timeout=wire_timeout(endpoint.provider.timeout),
-            )
-            self._endpoint = endpoint
-            self._model = model
-
-        async def _send_request(self, request: Any, *, stream: bool, **kwargs: Any) -> Any:
-            return await _send(self._client, request, self._endpoint, self._model)
-
-    return Client
-
-
-async def _send(client: httpx2.AsyncClient, request: httpx2.Request, endpoint: Endpoint, model: str) -> httpx2.Response:
-    """The SDK's request, through our client; whatever goes wrong is one of our errors before the SDK sees it."""
-    provider = endpoint.provider
-    for name in [n for n in request.headers if n.lower() not in _SENT_HEADERS]:
-        del request.headers[name]
-    request.headers["user-agent"] = client.headers["user-agent"]
-    failure: NbllmError
-    try:
-        auth = endpoint.http.auth(provider, endpoint.key)
-        response = await client.send(request, auth=auth, stream=True, follow_redirects=False)
-    except Exception as exc:  # noqa: BLE001  (whatever it is, it may hold the request)
-        failure = fault(exc, provider=provider.id, host=request.url.host)
-    else:
-        if response.is_success:
-            return response
-        try:
-            failure = await refusal(response, endpoint, model=model)
-        finally:
-            await response.aclose()
-    raise failure  # out here: the caught exception holds the request, and with it the key

@@ -23,11 +23,9 @@ import httpcore2
 from nbllm.errors import UnreachableError
 from nbllm.providers.urls import forbidden_address, is_loopback
 from nbllm.transport.faults import ForbiddenAddressError, HandshakeError, ResolveTimeout
+from nbllm.transport.pool import KEEPALIVE_S, Pool
+from nbllm.transport.stream import connect
 
-MAX_CONNECTIONS = 200
-"""Connections of one origin. More lanes come from one client an origin (measured: wire facts, many at once)."""
-KEEPALIVE_S = 30.0
-"""A person reads an answer before asking again; httpx2's 5 s would mean a new handshake for nearly every question."""
 _STAGGER_S = 0.25
 """Head start of an address over the next one: RFC 8305, section 5."""
 
@@ -41,10 +39,15 @@ class DialError(httpcore2.ConnectError):
 
 
 class CheckedBackend(httpcore2.AsyncNetworkBackend):
-    """Connects only to addresses that `forbidden_address` has nothing against. TLS still checks the host's name."""
+    """Connects only to addresses that `forbidden_address` has nothing against. TLS still checks the host's name.
 
-    def __init__(self) -> None:
-        self._inner = httpcore2.AnyIOBackend()
+    Args:
+        secure: Whether TLS follows. anyio's needs 0.07 MB a connection, asyncio's 0.3 MB, so it stays with anyio; plain
+            connections are `TcpStream`s (benchmarks/results/requests.md).
+    """
+
+    def __init__(self, *, secure: bool = True) -> None:
+        self._inner = httpcore2.AnyIOBackend() if secure else None
 
     async def connect_tcp(
         self,
@@ -59,7 +62,15 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         deadline = None if timeout is None else loop.time() + timeout
         addresses = await _resolve(host, port, timeout)
         left = None if deadline is None else max(0.01, deadline - loop.time())
-        return _Stream(await self._first(addresses, port, left, local_address, socket_options))
+        stream = await self._first(addresses, port, left, local_address, socket_options)
+        return stream if self._inner is None else _Stream(stream)
+
+    async def _dial(
+        self, address: str, port: int, limit: float | None, local: str | None, options: Any
+    ) -> httpcore2.AsyncNetworkStream:
+        if self._inner is None:
+            return await connect(address, port, limit, local=local, options=options or ())
+        return await self._inner.connect_tcp(address, port, limit, local, options)
 
     async def _first(
         self, addresses: list[str], port: int, limit: float | None, local: str | None, options: Any
@@ -71,7 +82,7 @@ class CheckedBackend(httpcore2.AsyncNetworkBackend):
         try:
             while waiting or running:
                 if waiting:
-                    dial = self._inner.connect_tcp(waiting.pop(0), port, limit, local, options)
+                    dial = self._dial(waiting.pop(0), port, limit, local, options)
                     running.append(asyncio.create_task(dial))
                 head_start = _STAGGER_S if waiting else None
                 done, _ = await asyncio.wait(running, timeout=head_start, return_when=asyncio.FIRST_COMPLETED)
@@ -237,23 +248,20 @@ def _exempt(entry: str, host: str, port: int | None) -> bool:
     return bool(entry) and (host == entry or host.endswith("." + entry))
 
 
-def open_pool(url: str, environ: Mapping[str, str] | None = None) -> httpcore2.AsyncConnectionPool:
-    """A connection pool for the origin of `url`, through the proxy that the environment wants.
+def open_pool(origin: str, environ: Mapping[str, str] | None = None) -> Pool:
+    """The connections of `origin` (as `origin_of` writes it), through the proxy that the environment wants.
 
     Raises:
         UnreachableError: The CA bundle or the proxy that the environment names cannot be used.
     """
-    proxy = proxy_for(url, environ)
-    secure = urlsplit(url).scheme == "https"
-    options: dict[str, Any] = {
-        "ssl_context": trust(environ) if secure else None,
-        "max_connections": MAX_CONNECTIONS,
-        "max_keepalive_connections": MAX_CONNECTIONS,
-        "keepalive_expiry": KEEPALIVE_S,
-    }
-    if proxy is None:
-        return httpcore2.AsyncConnectionPool(**options, network_backend=CheckedBackend())
-    return _proxied(proxy, options, environ)
+    proxy = proxy_for(origin, environ)
+    secure = urlsplit(origin).scheme == "https"
+    options: dict[str, Any] = {"ssl_context": trust(environ) if secure else None, "keepalive_expiry": KEEPALIVE_S}
+    if proxy is not None:
+        return Pool(origin, _proxied(proxy, options, environ).create_connection)
+    # httpcore2's pools are asked for connections only; each kind of proxy has its own.
+    pool = httpcore2.AsyncConnectionPool(**options, network_backend=CheckedBackend(secure=secure))
+    return Pool(origin, pool.create_connection)
 
 
 def _proxied(proxy: str, options: dict[str, Any], environ: Mapping[str, str] | None) -> httpcore2.AsyncConnectionPool:

@@ -14,7 +14,6 @@ import zlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-import httpcore2
 import httpx2
 
 from nbllm.errors import NbllmError, StreamBrokenError
@@ -27,50 +26,6 @@ ACCEPT_ENCODING = "gzip, deflate"
 """What is asked for, and all that is unpacked."""
 _PIECE = 1_000_000
 """Bytes unpacked at a time: a bomb is noticed before it is large."""
-
-
-class PoolTransport(httpx2.AsyncBaseTransport):
-    """A connection pool of httpcore2 as a transport of httpx2, whose own takes no network backend."""
-
-    def __init__(self, pool: httpcore2.AsyncConnectionPool) -> None:
-        self.pool = pool
-
-    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send. Exceptions are httpcore2's."""
-        sent = httpcore2.Request(
-            method=request.method,
-            url=httpcore2.URL(
-                scheme=request.url.raw_scheme,
-                host=request.url.raw_host,
-                port=request.url.port,
-                target=request.url.raw_path,
-            ),
-            headers=request.headers.raw,
-            content=request.stream,
-            extensions=request.extensions,
-        )
-        answer = await self.pool.handle_async_request(sent)
-        return httpx2.Response(
-            answer.status, headers=answer.headers, stream=_Raw(answer.stream), extensions=dict(answer.extensions)
-        )
-
-    async def aclose(self) -> None:
-        """Close all connections."""
-        await self.pool.aclose()
-
-
-class _Raw(httpx2.AsyncByteStream):
-    """A body as httpcore2 gives it."""
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        parts: AsyncIterator[bytes] = self._stream.__aiter__()
-        return parts
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
 
 
 class Guard(httpx2.AsyncBaseTransport):
@@ -102,6 +57,9 @@ class Guard(httpx2.AsyncBaseTransport):
         body = _Body(answer.stream, answer.headers.get("content-encoding"), trip=trip, host=host)
         if answer.status_code >= 300:
             return await _settled(answer, body, request)
+        if "content-encoding" not in answer.headers:
+            answer.stream = body
+            return answer
         return httpx2.Response(
             answer.status_code, headers=_unpacked(answer.headers), stream=body, extensions=answer.extensions
         )
@@ -134,8 +92,6 @@ def _where(url: httpx2.URL) -> str:
 
 def _unpacked(headers: httpx2.Headers) -> httpx2.Headers:
     """Headers that fit the unpacked body."""
-    if "content-encoding" not in headers:
-        return headers
     gone = ("content-encoding", "content-length")
     return httpx2.Headers([(k, v) for k, v in headers.raw if k.decode("latin-1").lower() not in gone])
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import json as json_
 import weakref
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Mapping
@@ -27,7 +28,7 @@ from nbllm.providers.urls import is_loopback, origin_of
 from nbllm.transport.auth import Key, KeyAuth
 from nbllm.transport.dial import open_pool
 from nbllm.transport.faults import fault, redirected, unreachable
-from nbllm.transport.guard import ACCEPT_ENCODING, Guard, PoolTransport
+from nbllm.transport.guard import ACCEPT_ENCODING, Guard
 from nbllm.transport.limits import Gate
 from nbllm.transport.recordings import Recordings
 from nbllm.transport.replay import ReplayTransport
@@ -72,6 +73,12 @@ def wire_timeout(timeout: Timeouts) -> httpx2.Timeout:
     """A row's timeouts as httpx2 wants them. Its one read timeout is the longer of the two silences."""
     read = max(timeout.first_token_s, timeout.between_tokens_s)
     return httpx2.Timeout(connect=timeout.connect_s, read=read, write=_WRITE_S, pool=timeout.first_token_s)
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(url: str) -> httpx2.URL:
+    """The same few addresses are asked again and again. No key is in them: keys are headers (`nbllm.transport.auth`)."""
+    return httpx2.URL(url)
 
 
 _Clients = dict[str, httpx2.AsyncClient]
@@ -123,7 +130,7 @@ class Http:
 
     def _new_client(self, origin: str) -> httpx2.AsyncClient:
         mount = self._mounts.get(origin)
-        inner = mount() if mount is not None else PoolTransport(open_pool(origin, self._environ))
+        inner = mount() if mount is not None else open_pool(origin, self._environ)
         transport: httpx2.AsyncBaseTransport = Guard(inner, refuse=self.refuse_when_offline)
         if self._recordings is not None:
             transport = ReplayTransport(transport, self._recordings, mounted=mount is not None)
@@ -208,7 +215,7 @@ class Http:
         times = timeout or provider.timeout
         client = self.client(url)
         request = client.build_request(
-            method, url, json=json, content=content, headers=headers, timeout=wire_timeout(times)
+            method, _parsed(url), json=json, content=content, headers=headers, timeout=wire_timeout(times)
         )
         auth = KeyAuth(provider, key, timeout=times, cap_bytes=cap_bytes)
         response = await self._send(client, request, auth, provider)
