@@ -170,7 +170,7 @@ def _source(scorer: Callable[..., Any] | object) -> str | None:
     plain = inspect.unwrap(scorer) if callable(scorer) else scorer
     target = plain if inspect.isroutine(plain) or inspect.isclass(plain) else type(plain)
     try:
-        return inspect.getsource(target)  # type: ignore[arg-type]
+        return inspect.getsource(target)
     except (OSError, TypeError):  # typed into a plain Python shell, or not written in Python
         return None
 
