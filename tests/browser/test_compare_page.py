@@ -15,7 +15,7 @@ from nbllm.compare.reports import to_html
 from payloads import PAYLOADS, with_canary
 from unit.compare.sample import ARMS, NOTES, SUMMARY, sample
 
-pytestmark = [pytest.mark.browser, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
 HOSTILE = (
     *with_canary(PAYLOADS, "http://canary.invalid"),

@@ -184,7 +184,8 @@ def _kind(values: Sequence[Any]) -> str:
 
 def _value(name: str, kind: str, case: Case, pair: tuple[Row, Row]) -> Any:
     if kind == "per_model_number":
-        return [row.get(name) if is_number(row.get(name)) else None for row in pair]
+        values = [row.get(name) for row in pair]
+        return [float(value) if is_number(value) else None for value in values]  # type: ignore[arg-type]
     if name == "prompt_id":
         return case.prompt_id
     if name == "repeat":
