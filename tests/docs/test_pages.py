@@ -20,6 +20,7 @@ from nbllm.cli.app import app
 from nbllm.errors import NbllmError
 from nbllm.notebook.magics import arguments
 from nbllm.notebook.magics.chat import ChatMagics
+from nbllm.notebook.magics.compare import CompareMagics
 from nbllm.notebook.magics.config import ConfigMagics
 from nbllm.notebook.magics.models import ModelMagics
 from nbllm.notebook.magics.providers import ProviderMagics
@@ -126,6 +127,8 @@ def _read_magic(line: str) -> None:
     name, _, rest = line.partition(" ")
     if name in ("%%chat", "%chat"):
         ChatMagics.chat(None, rest, "a question" if name == "%%chat" else None)
+    elif name == "%%compare":
+        CompareMagics.compare(None, rest, "a question")
     elif name == "%llm_config":
         ConfigMagics.llm_config(None, rest)
     elif name == "%llm_models":

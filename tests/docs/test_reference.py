@@ -12,7 +12,7 @@ import typer
 import nbllm
 from nbllm import errors
 from nbllm.cli.app import app
-from nbllm.notebook.magics import chat, config, models, providers, replay
+from nbllm.notebook.magics import chat, compare, config, models, providers, replay
 from nbllm.settings import SETTINGS
 
 REFERENCE = Path(__file__).resolve().parents[2] / "docs" / "reference"
@@ -30,6 +30,13 @@ def test_every_option_of_the_chat_is_on_its_page_with_an_example() -> None:
     text = (REFERENCE / "magics" / "chat.md").read_text(encoding="utf-8")
     rows = [line for line in text.splitlines() if line.startswith("| `-")]
     assert [row for row in rows if "`%chat " not in row] == []
+
+
+def test_every_option_of_a_comparison_is_on_its_page_with_an_example() -> None:
+    assert set(compare.option_names()) - words("magics/compare.md") == set()
+    text = (REFERENCE / "magics" / "compare.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("| `-")]
+    assert [row for row in rows if "`%%compare " not in row] == []
 
 
 def test_every_verb_and_option_of_the_providers_is_on_its_page() -> None:

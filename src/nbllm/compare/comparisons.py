@@ -266,6 +266,7 @@ class Making:
 
     async def _steps(self) -> AsyncGenerator[Progress, None]:
         self.begun = True
+        await asyncio.to_thread(self.session.refuse_running_batches)
         lost = await asyncio.to_thread(self.session.begin)
         if lost:
             self.session.news.append(

@@ -136,6 +136,8 @@ class Run:
     async def settle(self, outcome: Outcome) -> None:
         """See `Desk`."""
         spec = self._specs[outcome.key]
+        if outcome.key in self.fresh:
+            return  # a batch that two processes look at
         self._count(outcome)
         self.outcomes[outcome.key] = outcome
         self.fresh.add(outcome.key)

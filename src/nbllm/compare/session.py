@@ -175,6 +175,22 @@ class Session:
         ledger.begin(self.plan.design.to_json())
         return lost
 
+    def refuse_running_batches(self) -> None:
+        """See that no batch of an earlier run holds cells of this comparison, unless this run looks at it too.
+
+        Raises:
+            UsageError: One does: its cells would be paid for twice.
+        """
+        if self.plan.options.engine == "batch":
+            return
+        ledger = Ledger(self._parts.store(), self.plan.name, self._owner, kernel=self._parts.kernel)
+        running = [name for name in ledger.words() if name.startswith("batch:")]
+        if running:
+            raise UsageError(
+                f"{len(running)} batch{'es' if len(running) > 1 else ''} of this comparison may still run at the provider",
+                hint="go on with the engine batch, which fetches what has come",
+            )
+
     async def _check(self, specs: Sequence[CellSpec]) -> None:
         recordings = self._parts.services.recordings
         asked = [s for s in specs if not recordings.stands_in(s.request.provider, has_key=True)]

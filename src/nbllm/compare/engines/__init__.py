@@ -12,7 +12,7 @@ from nbllm.compare.engines.dask import DaskEngine
 from nbllm.compare.engines.local import LocalEngine
 from nbllm.compare.lanes import Lane
 from nbllm.compare.options import ENGINES, CompareOptions
-from nbllm.errors import UsageError
+from nbllm.errors import UnsupportedError, UsageError
 from nbllm.usage import cost
 
 
@@ -36,6 +36,10 @@ def make_engine(
     if options.engine == "dask":
         return DaskEngine(options.cluster, services.registry.get, lane, services=services_name, on_news=on_news)
     if options.engine == "batch":
+        if services.recordings.mode != "off":
+            raise UnsupportedError(
+                "batches are not recorded, and no recording answers them", hint="`%llm_replay off`, or --engine local"
+            )
         return BatchEngine(
             lambda name: find_endpoint(services.registry.get(name), services),
             on_news=on_news,
