@@ -186,8 +186,9 @@ class Session:
         ledger = Ledger(self._parts.store(), self.plan.name, self._owner, kernel=self._parts.kernel)
         running = [name for name in ledger.words() if name.startswith("batch:")]
         if running:
+            count = f"{len(running)} batch{'es' if len(running) > 1 else ''}"
             raise UsageError(
-                f"{len(running)} batch{'es' if len(running) > 1 else ''} of this comparison may still run at the provider",
+                f"{count} of this comparison may still run at the provider",
                 hint="go on with the engine batch, which fetches what has come",
             )
 
