@@ -63,7 +63,7 @@ def test_the_family_of_a_known_name_is_known(reference: str) -> None:
     [
         "groq/compound", "ollama/my-model", "openai/my-finetune", "x/dolphin-2.9", "x/gpt-j-6b",
         "x/gpt-neox-20b", "x/model-7b-gptq", "x/route-llm", "x/lucidnova-rf1", "deepgram/nova-3", "demo/guide",
-        "x/auto", "x/io1", "x/foo-o1b", "", "/", "openrouter/auto",
+        "x/auto", "x/io1", "x/supernova-lite", "x/foo-o1b", "", "/", "openrouter/auto",
     ],
 )  # fmt: skip
 def test_what_the_name_does_not_say_is_unknown(reference: str) -> None:
