@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbllm.compare.pictures.drawing import PAPER, escaped, root_style
+from nbllm.compare.pictures.drawing import PAPER, ROOT, STYLE, escaped
 from nbllm.errors import ExportError
 from nbllm.foreign import escape
 from nbllm.tables import Table
@@ -44,7 +44,7 @@ class Svg:
         size = f'width="{self.width}" height="{self.height}"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {self.width} {self.height}" role="img" '
-            f"{root_style()}><title>{escaped(self.title)}</title><desc>{escaped(self.description)}</desc>"
+            f"{ROOT}><title>{escaped(self.title)}</title><desc>{escaped(self.description)}</desc>{STYLE}"
             f'<rect {size} {PAPER}/><g fill="currentColor">{self.body}</g></svg>\n'
         )
 
