@@ -1,4 +1,4 @@
-"""The five pictures in a real JupyterLab, light and dark: legible by measured boxes, no findings of axe, no requests."""
+"""The five pictures in a real JupyterLab, light and dark: legible by measured boxes, nothing for axe, no requests."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_pictures_follow_the_theme_and_run_nothing_and_load_nothing(lab: Lab, br
 def test_axe_finds_nothing_and_the_numbers_open_below(lab: Lab, browser: Any, size: tuple[int, int]) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
-    page, _ = shown(lab, browser, 5, 640 if size[0] > 640 else 300, size)
+    page, _ = shown(lab, browser, 5, size=size)
     page.evaluate("() => document.querySelectorAll('.jp-OutputArea-output details').forEach(d => { d.open = true })")
     # JupyterLab's body has no height, and so hides, in axe's eyes, every text in it.
     page.add_style_tag(content="body { min-height: 100vh }")

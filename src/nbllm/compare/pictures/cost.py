@@ -142,7 +142,7 @@ class _Panel:
         bottom = top + height
         upright = Scale(linear(self._scores()), bottom - 10, top + 10)
         marks = upright.ticks(upright=True)
-        left = EDGE + max(text_width(t, SMALL) for _, t in marks) + 10
+        left = EDGE + max(text_width(t, SMALL) for _, t, _ in marks) + 10
         across = Scale(positive(a.point[0] for a in self.drawn), left + 12, self.width - EDGE - 12)
         area = Box(left + 2, top, self.width - EDGE, bottom - 2)
         self._draw_axes(drawing, across, upright, area)
@@ -155,15 +155,14 @@ class _Panel:
 
     def _draw_axes(self, drawing: Drawing, across: Scale, upright: Scale, area: Box) -> None:
         bottom = area.bottom + 2
-        for value, text in upright.ticks(upright=True):
+        for value, text, _ in upright.ticks(upright=True):
             drawing.segment("grid", area.left - 2, upright(value), area.right, upright(value))
             drawing.write("tick-end", area.left - 8, upright(value) + 4.2, text)
-        for value, text in across.ticks():
+        for value, text, at in across.ticks(within=(2.0, self.width - 2.0)):
             x = across(value)
             drawing.segment("grid", x, area.top, x, bottom)
             drawing.segment("axis", x, bottom, x, bottom + 4)
-            half = text_width(text, SMALL) / 2
-            drawing.write("tick", min(x, self.width - 2 - half), bottom + 17, text)
+            drawing.write("tick", at, bottom + 17, text)
         drawing.segment("axis", area.left - 2, bottom, area.right, bottom)
         name = self.money.axis + (", logarithmic" if across.domain.log else "")
         drawing.write("tick", (area.left + area.right) / 2, bottom + 33, name)
@@ -235,7 +234,7 @@ class _Panel:
             y = top + i * 20 + 14
             drawing.write("end", EDGE + 22, y, str(i + 1))
             _draw_mark(drawing, arm, EDGE + 34, y - 4.5)
-            drawing.write("start", EDGE + 46, y, name.lines[0], full=name.full)
+            drawing.write_lines("start", EDGE + 46, y, name)
             drawing.write("end", middle, y, scores[i])
             drawing.write("end", right, y, costs[i])
         return top + 20 * len(self.drawn) + 6
@@ -246,9 +245,8 @@ class _Panel:
         lines += [f"{a.name}: {self._why(a)}" for a in self.left_out]
         for line in lines:
             fitted = fit(line, self.width - 2 * EDGE, lines=3, size=SMALL)
-            for text in fitted.lines:
-                drawing.write("small", EDGE, top + SIZE, text, full=fitted.full)
-                top += LEADING
+            drawing.write_lines("small", EDGE, top + SIZE, fitted)
+            top += LEADING * len(fitted.lines)
         return top
 
     def _why(self, arm: _Arm) -> str:
@@ -301,7 +299,7 @@ def _write_name(drawing: Drawing, fitted: Fitted, box: Box, mark: float) -> None
     if box.left >= mark:
         layer, x = "start", box.left
     drawing.box("under", box.left, box.top, box.right - box.left, box.bottom - box.top)
-    drawing.write(layer, x, box.top + SIZE - 0.5, fitted.lines[0], full=fitted.full)
+    drawing.write_lines(layer, x, box.top + SIZE - 0.5, fitted)
 
 
 def _draw_mark(drawing: Drawing, arm: _Arm, x: float, y: float) -> None:

@@ -1,7 +1,8 @@
 """The strokes of a picture, collected in layers, so that what belongs together is styled once.
 
-Every colour stands twice: as a plain attribute, which programs read that know SVG but not CSS variables (LaTeX tools,
-Inkscape, sanitisers that drop styles), and as a style with the theme's variable and a system colour.
+Every colour of ink and paper stands twice: as a plain attribute, for programs that know SVG but not CSS variables
+(CairoSVG draws all black where it meets one), and as a rule with the theme's variable and a system colour, which such
+programs skip with its `@supports`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable
 
-from nbllm.compare.pictures.text import SIZE, SMALL, Fitted, clean
+from nbllm.compare.pictures.text import LEADING, SIZE, SMALL, Fitted, clean
 
 BLUE, ORANGE, GREEN, PURPLE, OLIVE, RED, GREY = (
     "#1f78b4", "#b85c00", "#008a63", "#b0559a", "#8a7400", "#d0443e", "#767676",
@@ -18,7 +19,19 @@ BLUE, ORANGE, GREEN, PURPLE, OLIVE, RED, GREY = (
 
 SHAPES = ("circle", "diamond", "square", "triangle", "down", "hexagon", "cross")
 
-PAPER = 'fill="#fff" style="fill:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))"'
+PAPER = 'fill="#fff" class="nbllm-paper"'
+"""What is filled with the ground."""
+ROOT = (
+    f'class="nbllm-picture" direction="ltr" font-family="Helvetica,Arial,sans-serif" font-size="{SIZE}" color="#1f1f1f"'
+)
+"""Font and ink of the whole picture, as attributes."""
+STYLE = (
+    "<style>@supports(color:var(--a)){.nbllm-picture{color-scheme:light dark;"
+    "color:var(--jp-ui-font-color1,var(--vscode-foreground,CanvasText));"
+    "font-family:var(--jp-ui-font-family,system-ui,sans-serif)}"
+    ".nbllm-paper{fill:var(--jp-layout-color0,var(--vscode-editor-background,Canvas))}}</style>"
+)
+"""The theme's. The same in each picture, so that several of them in a page do not disturb each other."""
 
 _LAYERS = {
     "band": f'fill="{GREY}" fill-opacity=".22"',
@@ -73,15 +86,17 @@ class Drawing:
         """A filled rectangle."""
         self.add(layer, rectangle(x, y, width, height))
 
-    def write(self, layer: str, x: float, y: float, text: str, *, full: str | None = None, style: str = "") -> None:
-        """One line of text on the baseline `y`; with `full`, its whole text as a title."""
-        title = f"<title>{escaped(full)}</title>" if full else ""
-        self.add(layer, f'<text x="{px(x)}" y="{px(y)}"{style}>{title}{escaped(text)}</text>')
+    def write(self, layer: str, x: float, y: float, text: str) -> None:
+        """One line of text on the baseline `y`."""
+        self.add(layer, _line(x, y, escaped(text)))
 
-    def write_lines(self, layer: str, x: float, y: float, fitted: Fitted, *, leading: float) -> None:
-        """Several lines; `y` is the baseline of the first."""
-        for i, line in enumerate(fitted.lines):
-            self.write(layer, x, y + i * leading, line, full=fitted.full)
+    def write_lines(self, layer: str, x: float, y: float, fitted: Fitted, *, leading: float = LEADING) -> None:
+        """A fitted text, `y` the baseline of its first line; with its whole as a title when something was left out."""
+        lines = [_line(x, y + i * leading, escaped(line)) for i, line in enumerate(fitted.lines)]
+        if fitted.full is None:
+            self.add(layer, "".join(lines))
+        else:
+            self.add(layer, f"<g><title>{escaped(fitted.full)}</title>{''.join(lines)}</g>")
 
     def body(self) -> str:
         """All layers that hold something."""
@@ -95,6 +110,10 @@ class Drawing:
 def rectangle(x: float, y: float, width: float, height: float) -> str:
     """As path data."""
     return f"M{px(x)} {px(y)}h{px(width)}v{px(height)}h{px(-width)}z"
+
+
+def _line(x: float, y: float, markup: str) -> str:
+    return f'<text x="{px(x)}" y="{px(y)}">{markup}</text>'
 
 
 def _strokes(parts: Iterable[str]) -> str:
@@ -134,12 +153,3 @@ _CORNERS: dict[str, tuple[tuple[float, float], ...]] = {
 def escaped(text: str) -> str:
     """Text for SVG and XML; hidden characters shown, whatever its length."""
     return html.escape(clean(text, 1_000_000), quote=False)
-
-
-def root_style() -> str:
-    """Font and ink of the whole picture: plain attributes, then the theme's."""
-    return (
-        f'direction="ltr" font-family="Helvetica,Arial,sans-serif" font-size="{SIZE}" color="#1f1f1f"'
-        ' style="color-scheme:light dark;color:var(--jp-ui-font-color1,var(--vscode-foreground,CanvasText));'
-        'font-family:var(--jp-ui-font-family,system-ui,sans-serif)"'
-    )

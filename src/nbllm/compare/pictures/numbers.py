@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-HUGE = 1e300
+HUGE = 1e200
 """From here on two numbers cannot be subtracted safely; such values count as unknown."""
 TINY = 1e-200
 """Below this a value is drawn and said as 0, which it is for every eye."""

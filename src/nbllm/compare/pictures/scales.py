@@ -17,7 +17,7 @@ LOG_FROM = 20.0
 """A logarithmic axis, once the largest value is so many times the smallest."""
 ZERO_SLOT = 30.0
 """Pixels at the low end of a logarithmic axis that belong to the value 0."""
-_GAP = 10.0
+_GAP = 7.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +88,28 @@ class Scale:
         along = (math.log10(value) - math.log10(low)) / (math.log10(high) - math.log10(low))
         return slot + (1 - slot) * min(1.0, max(0.0, along))
 
-    def ticks(self, *, upright: bool = False) -> list[tuple[float, str]]:
-        """Values with their texts: as many as stand beside each other without touching."""
-        chosen: list[tuple[float, str]] = []
+    def ticks(
+        self, *, upright: bool = False, within: tuple[float, float] = (-math.inf, math.inf)
+    ) -> list[tuple[float, str, float]]:
+        """Values with their texts and the pixel on which the text is centred.
+
+        As many as stand beside each other (`upright`: under each other) without touching and within these pixels.
+        """
+        chosen: list[tuple[float, str, float]] = []
         for values in self._candidates():
-            said = [(v, self._text(v, values)) for v in values]
+            said = [self._tick(v, self._text(v, values), within) for v in values]
             if self._has_room(said, upright=upright):
                 return said
             chosen = chosen or said
         return chosen[:1]
 
+    def _tick(self, value: float, text: str, within: tuple[float, float]) -> tuple[float, str, float]:
+        half = text_width(text, SMALL) / 2
+        return value, text, max(within[0] + half, min(self(value), within[1] - half))
+
     def _candidates(self) -> Iterator[list[float]]:
         domain = self.domain
-        wanted = max(2, min(7, round(abs(self.end - self.start) / 40)))
+        wanted = max(2, min(7, round(abs(self.end - self.start) / 32)))
         if not domain.log:
             for target in range(wanted, 0, -1):
                 yield steps(domain.low, domain.high, target)
@@ -118,10 +127,10 @@ class Scale:
         step = values[1] - values[0] if len(values) > 1 else abs(value)
         return step_text(value, step)
 
-    def _has_room(self, said: list[tuple[float, str]], *, upright: bool) -> bool:
-        if len({text for _, text in said}) < len(said):
+    def _has_room(self, said: list[tuple[float, str, float]], *, upright: bool) -> bool:
+        if len({text for _, text, _ in said}) < len(said):
             return False
-        spans = sorted((self(v), 14.0 if upright else text_width(t, SMALL)) for v, t in said)
+        spans = sorted((at, 14.0 if upright else text_width(t, SMALL)) for _, t, at in said)
         free = 4.0 if upright else _GAP
         return all(b - a >= (wa + wb) / 2 + free for (a, wa), (b, wb) in pairwise(spans))
 

@@ -18,6 +18,7 @@ _GAP = 14.0
 _CAPPED = 14.0
 """Pixels from which an interval has caps; shorter ones lie under their mark."""
 _Ends = tuple[float, float]
+_Tick = tuple[float, str, float]
 _MIN_PLOT = 190.0
 _MIN_NAME = 110.0
 _MARGIN = 8.0
@@ -102,7 +103,7 @@ def _columns(strips: Sequence[Strip], width: float) -> _Columns:
 def _draw_panel(drawing: Drawing, panel: Panel, columns: _Columns, width: float, top: float) -> float:
     y = draw_heading(drawing, panel.heading, width, top) + 6
     scale = Scale(panel.domain, columns.left, columns.right)
-    ticks = scale.ticks()
+    ticks = scale.ticks(within=(2.0, columns.right + _MARGIN + EDGE - 2))
     names = fit_all([s.name for s in panel.strips], columns.name_room, lines=2)
     start, tracks = y, []
     for strip, name in zip(panel.strips, names, strict=True):
@@ -114,11 +115,9 @@ def _draw_panel(drawing: Drawing, panel: Panel, columns: _Columns, width: float,
     return draw_notes(drawing, panel.notes, width, y + 44)
 
 
-def _draw_lines(
-    drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[tuple[float, str]], tracks: Sequence[_Ends]
-) -> None:
+def _draw_lines(drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[_Tick], tracks: Sequence[_Ends]) -> None:
     for top, bottom in tracks:
-        for value, _ in ticks:
+        for value, _, _ in ticks:
             drawing.segment("grid", scale(value), top, scale(value), bottom)
         if panel.zero is not None:
             drawing.segment("axis", scale(panel.zero), top, scale(panel.zero), bottom)
@@ -127,7 +126,7 @@ def _draw_lines(
 def draw_heading(drawing: Drawing, heading: str, width: float, top: float) -> float:
     """A bold line or two, and where they end."""
     fitted = fit(heading, width - 2 * EDGE, lines=3, bold=True)
-    drawing.write_lines("heading", EDGE, top + SIZE, fitted, leading=LEADING)
+    drawing.write_lines("heading", EDGE, top + SIZE, fitted)
     return top + LEADING * len(fitted.lines)
 
 
@@ -139,12 +138,12 @@ def _draw_strip(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns,
         lines = len(name.lines)
         bottom = top + max(26.0, lines * LEADING + 10.0)
         middle = (top + bottom) / 2
-        drawing.write_lines("start", EDGE, middle + 4.5 - (lines - 1) * LEADING / 2, name, leading=LEADING)
+        drawing.write_lines("start", EDGE, middle + 4.5 - (lines - 1) * LEADING / 2, name)
         if strip.said:
             drawing.write("end", columns.edge, middle + 4.5, strip.said)
     if strip.words:
         words = fit(strip.words, columns.right - columns.left + 2 * _MARGIN - 4)
-        drawing.write_lines("start", columns.left - _MARGIN + 4, middle + 4.5, words, leading=LEADING)
+        drawing.write_lines("start", columns.left - _MARGIN + 4, middle + 4.5, words)
     if strip.draw is not None:
         strip.draw(drawing, scale, middle)
     return middle, bottom
@@ -152,32 +151,26 @@ def _draw_strip(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns,
 
 def _draw_above(drawing: Drawing, strip: Strip, name: Fitted, columns: _Columns, top: float) -> _Ends:
     """Name and numbers above the marks: beside each other, or the numbers below where there is no room."""
-    drawing.write_lines("start", EDGE, top + LEADING, name, leading=LEADING)
+    drawing.write_lines("start", EDGE, top + LEADING, name)
     lines = len(name.lines)
     if strip.said and columns.beside:
         drawing.write("end", columns.edge, top + LEADING, strip.said)
     elif strip.said:
         said = fit(strip.said, columns.edge - EDGE, lines=3)
-        drawing.write_lines("start", EDGE, top + LEADING * (lines + 1), said, leading=LEADING)
+        drawing.write_lines("start", EDGE, top + LEADING * (lines + 1), said)
         lines += len(said.lines)
     height = lines * LEADING
     return top + height + 17, top + height + 32
 
 
-def _draw_axis(drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[tuple[float, str]], bottom: float) -> None:
-    for value, text in ticks:
+def _draw_axis(drawing: Drawing, panel: Panel, scale: Scale, ticks: Sequence[_Tick], bottom: float) -> None:
+    for value, text, at in ticks:
         x = scale(value)
         drawing.segment("axis", x, bottom, x, bottom + 4)
-        drawing.write("tick", _inside(x, text, scale), bottom + 17, text)
+        drawing.write("tick", at, bottom + 17, text)
     drawing.segment("axis", scale.start - _MARGIN, bottom, scale.end + _MARGIN, bottom)
     fitted = fit(panel.axis, scale.end - scale.start + 2 * _MARGIN, size=SMALL)
-    drawing.write_lines("tick", (scale.start + scale.end) / 2, bottom + 33, fitted, leading=LEADING)
-
-
-def _inside(x: float, text: str, scale: Scale) -> float:
-    """Where a tick's text is centred so that it stays within the picture."""
-    half = text_width(text, SMALL) / 2
-    return max(half + 2, min(x, scale.end + EDGE + _MARGIN - 2 - half)) if half > EDGE else x
+    drawing.write_lines("tick", (scale.start + scale.end) / 2, bottom + 33, fitted)
 
 
 def draw_notes(drawing: Drawing, notes: Sequence[Note], width: float, top: float) -> float:
@@ -189,8 +182,7 @@ def draw_notes(drawing: Drawing, notes: Sequence[Note], width: float, top: float
         if i and (len(fitted.lines) > 1 or x + indent + fitted.width(SMALL) > width - EDGE):
             x, y = EDGE, y + LEADING + 2
         _draw_sign(drawing, note, x + 7, y + LEADING - 8)
-        for j, line in enumerate(fitted.lines):
-            drawing.write("small", x + indent, y + LEADING - 4 + j * LEADING, line, full=fitted.full)
+        drawing.write_lines("small", x + indent, y + LEADING - 4, fitted)
         x += indent + fitted.width(SMALL) + 18
         if len(fitted.lines) > 1:
             x, y = width, y + (len(fitted.lines) - 1) * LEADING

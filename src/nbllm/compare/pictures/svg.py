@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbllm.compare.pictures.drawing import PAPER, escaped, root_style
+from nbllm.compare.pictures.drawing import PAPER, ROOT, STYLE, escaped
 from nbllm.errors import ExportError
 from nbllm.foreign import escape
 from nbllm.tables import Table
@@ -16,6 +16,8 @@ from nbllm.tables import Table
 ROWS_SHOWN = 200
 """Rows of numbers below a picture in HTML."""
 _TEXT_WIDTH = 120
+_SHRINKS = 900
+"""Pixels up to which a picture shrinks with the page; a wide matrix would lose its numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class Svg:
         size = f'width="{self.width}" height="{self.height}"'
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" {size} viewBox="0 0 {self.width} {self.height}" role="img" '
-            f"{root_style()}><title>{escaped(self.title)}</title><desc>{escaped(self.description)}</desc>"
+            f"{ROOT}><title>{escaped(self.title)}</title><desc>{escaped(self.description)}</desc>{STYLE}"
             f'<rect {size} {PAPER}/><g fill="currentColor">{self.body}</g></svg>\n'
         )
 
@@ -65,7 +67,8 @@ class Svg:
         # As <img>, because JupyterLab drops <svg> out of a notebook that is not trusted and leaves its words behind;
         # an image with `color-scheme` still follows the light or dark of the page around it.
         data = base64.b64encode(self.to_svg().encode()).decode("ascii")
-        limit = "max-width:100%" if self.width <= 900 else "max-width:none"
+        # No smaller than 7 tenths, where letters are 9 pixels: a narrower page scrolls.
+        limit = f"max-width:100%;min-width:{self.width * 7 // 10}px" if self.width <= _SHRINKS else "max-width:none"
         picture = (
             f'<img src="data:image/svg+xml;base64,{data}" width="{self.width}" alt="{escape(self.title)}" '
             f'style="{limit};height:auto">'

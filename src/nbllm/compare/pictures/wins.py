@@ -110,7 +110,7 @@ def _draw(drawing: Drawing, arms: Sequence[str], matrix: _Matrix, width: int) ->
         middle = grid.top + (i + 0.5) * tall
         drawing.write("end", EDGE + 20, middle + 4.5, str(i + 1))
         first = middle + 4.5 - (len(name.lines) - 1) * LEADING / 2
-        drawing.write_lines("start", EDGE + 30, first, name, leading=LEADING)
+        drawing.write_lines("start", EDGE + 30, first, name)
         drawing.write("tick", left + (i + 0.5) * cell, top + 13, str(i + 1))
     _draw_cells(drawing, arms, matrix, grid)
     bottom = grid.top + tall * len(arms) + 10

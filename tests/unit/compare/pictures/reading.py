@@ -35,15 +35,14 @@ def texts(picture: Svg) -> list[Written]:
     return found
 
 
-def _collect(element: ET.Element, inherited: dict[str, str], found: list[Written]) -> None:
+def _collect(element: ET.Element, inherited: dict[str, str], found: list[Written], whole: str | None = None) -> None:
     style = inherited | {k: v for k, v in element.attrib.items() if k in inherited}
     if element.tag == f"{SVG}text":
-        title = element.find(f"{SVG}title")
-        text = (element.text or "") + "".join(child.tail or "" for child in element)
-        full = None if title is None else title.text
-        found.append(Written(text, full, _box(element, text, style)))
+        text = element.text or ""
+        found.append(Written(text, whole, _box(element, text, style)))
+    title = element.find(f"{SVG}title") if element.tag == f"{SVG}g" else None
     for child in element:
-        _collect(child, style, found)
+        _collect(child, style, found, whole if title is None else title.text)
 
 
 def _box(element: ET.Element, text: str, style: dict[str, str]) -> Box:
@@ -123,14 +122,14 @@ def check(picture: Svg) -> None:
     for x, y in points(picture):
         assert -0.1 <= x <= picture.width + 0.1
         assert -0.1 <= y <= picture.height + 0.1
-    allowed = {"svg", "title", "desc", "g", "text", "path", "circle", "rect"}
+    allowed = {"svg", "title", "desc", "g", "text", "path", "circle", "rect", "style"}
     root = parse(picture)
     for element in root.iter():
         assert element.tag.removeprefix(SVG) in allowed
-        assert not {a for a in element.attrib if a.startswith("on") or "href" in a or a in ("id", "class")}
+        assert not {a for a in element.attrib if a.startswith("on") or "href" in a or a in ("id", "style")}
     assert root.get("role") == "img"
     assert root[0].tag == f"{SVG}title"
-    strokes = re.sub(r"<text.*?</text>", "", picture.body)
+    strokes = re.sub(r"<(text|title).*?</\1>", "", picture.body)
     assert "nan" not in strokes
     assert "inf" not in strokes
 
