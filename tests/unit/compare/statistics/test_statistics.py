@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -207,3 +208,10 @@ def test_many_prompts_are_drawn_in_pieces() -> None:
 def test_one_prompt_has_a_quantile_and_no_interval() -> None:
     [found] = ours.quantile_intervals([1.0, 3.0], [0.5], prompts=["a", "a"])
     assert (found.value, found.low, found.high) == (2.0, None, None)
+
+
+def test_the_table_of_needed_prompts_in_the_documentation_is_ours() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "explanation" / "statistics.md").read_text(encoding="utf-8")
+    for deviation in (0.2, 0.3, 0.4, 0.52, 0.6, 0.7):
+        needed = [f"{ours.required_prompts(effect, deviation):,}" for effect in (0.1, 0.05, 0.03, 0.02, 0.01)]
+        assert f"| {deviation:.2f} | {' | '.join(needed)} |" in page
