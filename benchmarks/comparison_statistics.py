@@ -2,8 +2,9 @@
 
     python benchmarks/comparison_statistics.py [--share 1.0] [--seed 1]
 
-The worlds are those of `tests/simulated_coverage.py`. Times are CPU seconds of one process, with numpy and without, best of three.
-Writes `benchmarks/results/statistics.md`. (Not called `statistics.py`: Python would take that for its own module.)
+The worlds are those of `tests/simulated_coverage.py`. Times are CPU seconds of one process, with numpy and without, the
+best of three. Writes `benchmarks/results/statistics.md`. (Not called `statistics.py`, which Python would take for its own
+module.)
 """
 
 from __future__ import annotations
@@ -148,7 +149,8 @@ known to ± 0.7 %, with 2000 to ± 1.0 %, with 1000 to ± 1.4 %.
 
 ## Time of the tables
 
-{ARMS} arms x {PROMPTS} prompts x {REPEATS} repeats = {ARMS * PROMPTS * REPEATS:,} cells: CPU seconds of one process, best of three.
+{ARMS} arms x {PROMPTS} prompts x {REPEATS} repeats = {ARMS * PROMPTS * REPEATS:,} cells.
+CPU seconds of one process, best of three.
 
 {chr(10).join(speed)}
 

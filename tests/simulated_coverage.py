@@ -220,16 +220,15 @@ COVERAGES = [
         _S("bootstrap (BCa), skewed scores", f"n = {n}, Beta(4, 1)", partial(bootstrap_skewed, n=n), 2000)
         for n in (50, 200)
     ),
-    _S(
-        "bootstrap (BCa) over clusters",
-        "20 clusters of 4 to 8",
-        partial(cluster_bootstrap, clusters=20),
-        2000,
-        promised=False,
-    ),
     *(
-        _S("bootstrap (BCa) over clusters", f"{n} clusters of 4 to 8", partial(cluster_bootstrap, clusters=n), 2000)
-        for n in (40, 80)
+        _S(
+            "bootstrap (BCa) over clusters",
+            f"{n} clusters of 4 to 8",
+            partial(cluster_bootstrap, clusters=n),
+            2000,
+            n > 40,
+        )
+        for n in (20, 40, 80)
     ),
     _S(
         "Bradley-Terry, strength of the best of 5",
