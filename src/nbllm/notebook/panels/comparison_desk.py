@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nbllm import aio
-from nbllm.compare.ballots import Ballot, Ballots, Choice, Vote, answers_of, ballots, progress, verdicts
+from nbllm.compare.ballots import Ballot, Ballots, Choice, Vote, answers_of, ballots, verdicts
 from nbllm.compare.cells import Arm, Case, Row
 from nbllm.credentials.redaction import redact
 from nbllm.errors import NbllmError, UsageError
@@ -44,22 +44,22 @@ class Booth:
         self.voter = voter
         self.current: Ballot | None = None
         self.token = ""
-        """Names the current ballot to the browser. It is made anew each time: an id could be compared with one kept."""
+        """Names the current ballot to the browser. Made anew each time: an id could be compared with one kept."""
         self.is_revealed = False
-        self._closed: set[str] = set()
+        self._ids = [ballot.id for ballot in drawn]
+        self._said = {ballot.id: choice for (who, ballot), choice in verdicts(votes, drawn).items() if who == voter}
         self._cast: list[Ballot] = []
-        self._mine = {ballot.id for who, ballot in verdicts(votes, drawn) if who == voter}
 
     def go_on(self) -> None:
         """To the first ballot that is still open; None when there is none."""
-        done = self._mine | self._closed
-        self._show(next((ballot for ballot in self.drawn if ballot.id not in done), None))
+        at = next((at for at, id_ in enumerate(self._ids) if id_ not in self._said), None)
+        self._show(None if at is None else self.drawn[at])
 
     def _show(self, ballot: Ballot | None) -> None:
         self.current, self.token, self.is_revealed = ballot, secrets.token_hex(8), False
 
     def vote(self, ballot: Ballot, choice: Choice) -> Vote:
-        """A vote to be kept. Its moment is after that of each vote before it, whatever the clock says."""
+        """A vote to be kept. Its moment is not before that of any other vote, whatever the clock says."""
         now = datetime.now(UTC)
         latest = max((each.moment for each in self.votes), default=now)
         return Vote(ballot.id, choice, max(now, latest).isoformat(timespec="microseconds"), self.voter)
@@ -68,20 +68,18 @@ class Booth:
         """Take a vote in that has been kept."""
         self.votes.append(vote)
         if vote.choice == "undo":
-            self._mine.discard(ballot.id)
+            self._said.pop(vote.ballot, None)
             self._cast.pop()
             self._show(ballot)
         else:
-            self._mine.add(ballot.id)
+            self._said[vote.ballot] = vote.choice
             self._cast.append(ballot)
             self.go_on()
 
     def reveal(self, vote: Vote) -> None:
-        """Close the current ballot; from now on its names may be told."""
-        assert self.current is not None
+        """Close the current ballot with a vote that has been kept; from now on its names may be told."""
         self.votes.append(vote)
-        self._mine.add(self.current.id)
-        self._closed.add(self.current.id)
+        self._said[vote.ballot] = vote.choice
         self.is_revealed = True
 
     @property
@@ -91,9 +89,10 @@ class Booth:
 
     def state(self) -> Message:
         """How far the voter is. Names nobody."""
-        said = progress(self.votes, self.drawn, self.voter)
-        return {"done": said.done, "skipped": said.skipped, "total": said.total, "identical": self.drawn.identical,
-                "unanswered": self.drawn.unanswered, "can_undo": self.last is not None}  # fmt: skip
+        skipped = sum(choice == "skip" for choice in self._said.values())
+        return {"done": len(self._said), "skipped": skipped, "total": len(self.drawn),
+                "identical": self.drawn.identical, "unanswered": self.drawn.unanswered,
+                "can_undo": self.last is not None}  # fmt: skip
 
 
 class ComparisonDesk:
@@ -126,7 +125,8 @@ class ComparisonDesk:
         self._summary_rows, self._read, self._keep, self._voter = summary_rows, votes, keep, voter
         self._post = post
         self._table: facts.Table | None = None
-        self._drawn = ballots(rows, arms, seed=seed, pairs=pairs)
+        votes_matter = keep is not None or votes is not None
+        self._drawn = ballots(rows, arms, seed=seed, pairs=pairs) if votes_matter else Ballots()
         self._texts = answers_of(rows, arms)
         self._booth: Booth | None = None
         self._phase = "browse" if keep is None or not self._drawn else "start"  # without a pair nothing is kept back
@@ -178,9 +178,11 @@ class ComparisonDesk:
 
     async def _enter(self) -> Booth:
         if self._booth is None:
-            votes = [] if self._read is None else await asyncio.to_thread(self._read)
-            self._booth = Booth(self._drawn, votes, self._voter)
+            self._booth = await asyncio.to_thread(self._new_booth)
         return self._booth
+
+    def _new_booth(self) -> Booth:
+        return Booth(self._drawn, [] if self._read is None else self._read(), self._voter)
 
     def _state(self, **more: Any) -> Message:
         booth, phase = self._booth, self._phase

@@ -9,6 +9,7 @@ const SPARE_LINES = 20; // drawn above and below those in sight, so that quick s
 const ASK_MS = 200;
 const AT = { prompt: 0, arm: 1, repeat: 2, ok: 3, text: 4, latency_ms: 5, ttft_ms: 6, input_tokens: 7, output_tokens: 8, cost_usd: 9, scores: 10 };
 const SHORT_ID = 12;
+const SHOWN = 300; // characters of a cell that are in the page
 const ALL = "";
 
 export class AnswersPart {
@@ -110,6 +111,14 @@ export class AnswersPart {
     this.box.style.setProperty("--columns", this.columns.map(({ least, share }) => (share ? `minmax(${least}ch, ${share}fr)` : `${least}ch`)).join(" "));
     this.box.style.setProperty("--least", `${this.columns.reduce((sum, { least }) => sum + least, 0)}ch`);
     this.drawn = new Map(); // by place: the row as it stands in the page
+    this.idle = []; // rows that show nothing now
+    this.statusAt = this.columns.findIndex((column) => column.name === "status");
+    this.space.addEventListener("click", (event) => {
+      const row = event.target.closest("[role=row]");
+      if (!row) return;
+      this.active = Number(row.dataset.at);
+      this.open(this.active);
+    });
     this.box.addEventListener("scroll", () => this.paint(), { passive: true });
     return this.box;
   }
@@ -120,7 +129,7 @@ export class AnswersPart {
     const { model } = this.view;
     const { text = "", arm = ALL, status = ALL, ranges = {} } = model.get("filters") ?? {};
     const sort = model.get("sort") ?? [];
-    if (!this.rows || this.view.shown !== "answers") return;
+    if (!this.rows || this.view.shown !== "answers" || this.isSaving) return;
     if (!isFirst && JSON.stringify([this.settings(), this.sort]) === JSON.stringify([model.get("filters"), sort])) return;
     this.words.value = text;
     this.arm.value = arm;
@@ -137,8 +146,10 @@ export class AnswersPart {
   }
 
   saveSettings() {
+    this.isSaving = true; // between the two this view would take its own change back
     this.view.model.set("filters", this.settings());
     this.view.model.set("sort", this.sort);
+    this.isSaving = false;
     this.view.model.save_changes();
   }
 
@@ -193,8 +204,7 @@ export class AnswersPart {
     });
     this.box.setAttribute("aria-rowcount", String(this.found.length + 1));
     this.tell();
-    for (const node of this.drawn.values()) node.remove();
-    this.drawn.clear();
+    for (const [place, node] of this.drawn) this.lay(place, node);
     if (!stay) this.box.scrollTop = 0;
     if (!this.found.includes(this.active)) this.active = undefined;
     this.paint();
@@ -244,34 +254,46 @@ export class AnswersPart {
     const first = Math.max(0, Math.floor(this.box.scrollTop / LINE) - SPARE_LINES);
     const last = Math.min(this.found.length, Math.ceil((this.box.scrollTop + height) / LINE) + SPARE_LINES);
     this.space.style.height = `${this.found.length * LINE}px`;
-    for (const [place, node] of this.drawn) {
-      if (place >= first && place < last) continue;
-      node.remove();
-      this.drawn.delete(place);
+    for (const [place, node] of this.drawn) if (place < first || place >= last) this.lay(place, node);
+    for (let place = first; place < last; place += 1) if (!this.drawn.has(place)) this.drawn.set(place, this.line(place));
+    for (const node of this.idle) {
+      node.hidden = true;
+      node.removeAttribute("id"); // which another row may have by now
     }
-    const fresh = [];
-    for (let place = first; place < last; place += 1) {
-      if (this.drawn.has(place)) continue;
-      const node = this.line(place);
-      this.drawn.set(place, node);
-      fresh.push(node);
-    }
-    this.space.append(...fresh);
     this.mark();
+  }
+
+  /** Rows that are out of sight are filled anew rather than made anew: that is most of what drawing costs. */
+  lay(place, node) {
+    this.drawn.delete(place);
+    this.idle.push(node);
+  }
+
+  blank() {
+    const node = make("div", { role: "row" });
+    for (const column of this.columns) {
+      const cell = document.createElement("div");
+      cell.setAttribute("role", "gridcell");
+      if (column.isNumber) cell.className = "nbllm-view-number";
+      if (column.isText) cell.dir = "auto";
+      node.append(cell);
+    }
+    this.space.append(node);
+    return node;
   }
 
   line(place) {
     const at = this.found[place];
     const row = this.rows[at];
-    const node = make("div", { role: "row", id: `${this.view.id}-row-${at}`, className: place % 2 ? "nbllm-view-odd" : "", aria: { rowindex: place + 2 } });
+    const node = this.idle.pop() ?? this.blank();
+    node.hidden = false;
+    node.id = `${this.view.id}-row-${at}`;
+    node.dataset.at = at;
     node.style.top = `${place * LINE}px`;
-    for (const column of this.columns) {
-      const cell = make("div", { role: "gridcell", className: column.isNumber ? "nbllm-view-number" : "", dir: column.isText ? "auto" : "" });
-      cell.textContent = column.shown(row).slice(0, 300);
-      if (column.name === "status" && !row[AT.ok]) cell.className = "nbllm-view-bad";
-      node.append(cell);
-    }
-    node.addEventListener("click", () => { this.active = at; this.open(at); });
+    node.setAttribute("aria-rowindex", place + 2);
+    node.className = place % 2 ? "nbllm-view-odd" : "";
+    this.columns.forEach((column, i) => { node.children[i].textContent = column.shown(row).slice(0, SHOWN); });
+    node.children[this.statusAt].className = row[AT.ok] ? "" : "nbllm-view-bad";
     return node;
   }
 

@@ -150,6 +150,7 @@ export class VotePart {
       this.steady();
     }
     const isRevealed = state.phase === "revealed";
+    const hadFocus = this.section.contains(document.activeElement); // a button that is hidden loses it
     for (const [name, side] of Object.entries(this.sides)) side.name.textContent = ballot.names ? `${side.title}: ${ballot.names[name]}` : side.title;
     this.bar.max = Math.max(1, state.total);
     this.bar.value = state.done;
@@ -158,7 +159,8 @@ export class VotePart {
     this.next.hidden = !isRevealed;
     this.back.hidden = isRevealed;
     this.back.setAttribute("aria-disabled", String(!state.can_undo));
-    if (isRevealed && document.activeElement === this.names) this.next.focus();
+    if (hadFocus && !this.section.contains(document.activeElement)) this.section.focus({ preventScroll: true });
+    if (hadFocus && document.activeElement.hidden) this.section.focus({ preventScroll: true });
     this.settle(isRevealed ? "Closed: it counts as skipped." : KEPT[this.kept] ?? "");
   }
 
