@@ -24,7 +24,7 @@ from nbllm.compare.judging import Judged, judged, plan_of
 from nbllm.compare.options import ENGINES, CompareOptions
 from nbllm.compare.progress import Progress
 from nbllm.compare.rows import tidy_rows
-from nbllm.compare.scorers import Scorer, scorers_of
+from nbllm.compare.scorers import Scorer, check_cases, scorers_of
 from nbllm.compare.session import Parts, Plan, Session, address_of, in_asking_order, plan_cells
 from nbllm.conversations import rows as store_rows
 from nbllm.errors import PromptError, StoreError, UnsupportedError, UsageError
@@ -62,6 +62,7 @@ class Comparisons:
         """
         plan = self._plan(options)
         scorers = self._scorers(options, plan.design)
+        check_cases(scorers, plan.design.cases)
         plan.design = replace(plan.design, scorers=tuple(s.word or s.name for s in scorers))
         return Making(self, plan, self._parts, scorers)
 

@@ -17,8 +17,6 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from nbllm.chat import given
-from nbllm.chat.plan import in_prompt
-from nbllm.chat.structured import Shape
 from nbllm.compare.cells import Arm, Case, CellSpec, Duel, Row, cell_key
 from nbllm.compare.scorer_kinds import as_text, expected, normalised
 from nbllm.compare.scoring import as_mapping
@@ -150,11 +148,6 @@ def judge_specs(
         else:
             asks += judge.both_orders(case, repeat, (a, first["text"]), (b, second["text"]))
     return JudgePlan(tuple(asks), tuple(identical), tuple(not_judged))
-
-
-def without_schema(request: ChatRequest) -> ChatRequest:
-    """The question for a server without structured output: the schema stands in the system text."""
-    return in_prompt(request, Shape("verdict", dict(SCHEMA)))
 
 
 # ---------------------------------------------------------------- which cells belong together

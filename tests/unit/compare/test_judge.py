@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbllm.chat.structured import shape_of
+from nbllm.compare.asking import without_schema
 from nbllm.compare.cells import Arm, CellSpec
-from nbllm.compare.judge import DEFAULT_RUBRIC, SCHEMA, JudgePlan, judge_specs, without_schema
+from nbllm.compare.judge import DEFAULT_RUBRIC, SCHEMA, JudgePlan, judge_specs
 from nbllm.errors import PromptError, UsageError
 from nbllm.messages import ChatRequest
 from unit.compare.answers import ARMS, case, row
