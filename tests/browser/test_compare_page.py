@@ -118,6 +118,15 @@ def check_details_open_by_keyboard(page: Any) -> None:
     assert not fold.locator("pre").is_visible()
 
 
+def check_texts_stand_as_written(page: Any) -> None:
+    """JupyterLab puts the words of tables to the right, and breaks those of `pre` anywhere."""
+    seen = page.evaluate(
+        f"() => [...document.querySelectorAll('{BOX} :is(th, td, pre)')].map(e => getComputedStyle(e))"
+        ".map(s => `${s.textAlign} ${s.wordBreak}`)"
+    )
+    assert set(seen) == {"left normal"}
+
+
 def check_harmless(page: Any, witness: Witness, *, styles: int, rows: int = 40) -> None:
     seen = page.evaluate(INSPECT)
     expected = {"strange": [], "handlers": [], "styles": styles, "pwned": None, "rows": rows}
@@ -143,6 +152,7 @@ def test_the_page_reads_well_in_jupyterlab_and_does_nothing_else(tmp_path: Path,
         # JupyterLab's body has no height, and so hides, in axe's eyes, every text in it.
         page.evaluate("() => { document.body.style.height = '100vh'; return 1 }")
         assert complaints(page, ROOT) == []
+        check_texts_stand_as_written(page)
         check_header_sticks(page)
         check_details_open_by_keyboard(page)
         spoil(page)

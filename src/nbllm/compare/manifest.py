@@ -59,8 +59,7 @@ def manifest(
         seed: Of the order of cells, and of every bootstrap.
         engine: Who did the asking.
         data: The rows that the prompts were made of; only their SHA-256 goes in.
-        template: The prompt, or the template over `data`; likewise.
-        system: The system prompt; likewise.
+        template, system: The prompt, or the template over `data`, and the system prompt; likewise.
         base_urls: Addresses that were asked, or hosts; only the hosts go in.
         scorers: By column, what scored it: a function, or the words that name a scorer.
         judge: The judge's model reference.
@@ -71,7 +70,6 @@ def manifest(
         folder: Where git is asked for the revision; None: the working folder.
     """
     cells = list(rows)
-    starts = sorted(str(row["started_at"]) for row in cells if row.get("started_at"))
     found = {
         "manifest_version": MANIFEST_VERSION,
         "name": name,
@@ -86,12 +84,11 @@ def manifest(
         "price_versions": sorted({str(row["price_version"]) for row in cells if row.get("price_version")}),
         "scorers": {column: scorer_version(scorer) for column, scorer in sorted((scorers or {}).items())},
         "judge": None if judge is None else {"model": judge, "rubric_sha256": sha256_of_text(rubric)},
-        "started": started or (starts[0] if starts else None),
+        "started": started or min((str(row["started_at"]) for row in cells if row.get("started_at")), default=None),
         "finished": finished,
         "cells": _counts(cells, n_planned),
     }
-    plain: dict[str, Any] = json_value(found)
-    return plain
+    return dict(json_value(found))
 
 
 def software() -> dict[str, Any]:

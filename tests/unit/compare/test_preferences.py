@@ -13,7 +13,7 @@ A, B = ARMS[0].label, ARMS[1].label
 ROWS = [
     row(text="yes"), row(ARMS[1], text="no"),
     row(text="same", repeat=1), row(ARMS[1], text="same", repeat=1),
-    row(text="here", repeat=2), failed(ARMS[1], repeat=2),
+    row(text="here", repeat=2), failed(ARMS[1], repeat=2) | {"text": "what had arrived"},
 ]  # fmt: skip
 
 
