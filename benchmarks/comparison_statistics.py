@@ -3,8 +3,8 @@
     python benchmarks/comparison_statistics.py [--share 1.0] [--seed 1]
 
 The worlds are those of `tests/simulated_coverage.py`. Times are CPU seconds of one process, with numpy and without, the
-best of three. Writes `benchmarks/results/statistics.md`. (Not called `statistics.py`, which Python would take for its own
-module.)
+best of three. Writes `benchmarks/results/statistics.md`. (Not called `statistics.py`, which Python would take for its
+own module.)
 """
 
 from __future__ import annotations

@@ -253,7 +253,10 @@ COVERAGES = [
     ),
     _S("latency p95", "100 prompts x 3, log-normal", partial(latency, n=100, probability=0.95), 1000, promised=False),
     _S("latency p95", "400 prompts x 3, log-normal", partial(latency, n=400, probability=0.95), 1000),
-    *(_S("Cohen's kappa", f"n = {n}, three verdicts, kappa 0.6", partial(kappa, n=n)) for n in (50, 200)),
+    *(
+        _S("Cohen's kappa", f"n = {n}, three verdicts, kappa 0.6", partial(kappa, n=n), promised=n > 50)
+        for n in (50, 200)
+    ),
 ]
 """Nominal 95 % intervals."""
 

@@ -63,7 +63,7 @@ def _variance(
     observed: float,
     expected: float,
 ) -> float:
-    """n times the variance of kappa (Fleiss, Cohen and Everitt 1969, formula 13)."""
+    """n times the variance of kappa (Fleiss, Cohen and Everitt 1969)."""
     rest, kappa_rest = 1 - expected, 1 - observed
     total = 0.0
     for (x, y), share in cells.items():

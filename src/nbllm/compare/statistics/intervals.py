@@ -94,7 +94,7 @@ def rate_interval(values: Sequence[float], *, confidence: float = CONFIDENCE) ->
 def standard_error(values: Sequence[float], *, clusters: Sequence[Hashable] | None = None) -> tuple[int, float | None]:
     """The number of clusters and the standard error of the mean; None with fewer than two of them.
 
-    The residuals are added up within each cluster (Miller 2024, arXiv 2411.00640, section 2.2) and the variance is
+    The residuals are added up within each cluster (Miller 2024, arXiv 2411.00640) and the variance is
     corrected by G / (G - 1) for G clusters. When each item is its own cluster that is the usual s / sqrt(n).
     """
     n = len(values)

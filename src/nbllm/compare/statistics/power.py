@@ -1,6 +1,6 @@
 """How many prompts a question needs, and what a sample could have shown.
 
-n = (z(1 - alpha/2) + z(power))^2 sigma^2 / delta^2 for a paired difference (Miller 2024, arXiv 2411.00640, section 5).
+n = (z(1 - alpha/2) + z(power))^2 sigma^2 / delta^2 for a paired difference (Miller 2024, arXiv 2411.00640).
 """
 
 from __future__ import annotations

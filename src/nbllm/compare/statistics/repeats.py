@@ -20,7 +20,7 @@ def pass_at_k(n: int, correct: int, k: int) -> float:
 def pass_hat_k(n: int, correct: int, k: int) -> float:
     """pass^k, the probability that all of `k` answers are right: C(c, k) / C(n, k).
 
-    Unbiased likewise (Yao et al. 2024, arXiv 2406.12045, section 3).
+    Unbiased likewise (Yao et al. 2024, arXiv 2406.12045).
 
     Raises:
         ValueError: There are fewer than `k` answers, or the numbers do not fit.

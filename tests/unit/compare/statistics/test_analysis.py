@@ -279,10 +279,10 @@ def test_many_duels_on_one_prompt_count_once() -> None:
 
 
 def test_a_tie_is_half_a_win() -> None:
-    duels = [Duel(f"p{i}", 0, "demo/a", "demo/b", w) for i, w in enumerate(["a", "tie", "tie", "a", "b"])]  # type: ignore[arg-type]
+    duels = [Duel(f"p{i}", 0, "demo/a", "demo/b", w) for i, w in enumerate(["a", "tie", "a", "b"])]  # type: ignore[arg-type]
     first, second = ranking_rows(duels, [A, B])
-    assert first["win_rate"] == pytest.approx(0.6)
-    assert first["strength"] / (first["strength"] + second["strength"]) == pytest.approx(0.6)
+    assert (first["model"], first["win_rate"]) == ("demo/a", 0.625)
+    assert first["strength"] / (first["strength"] + second["strength"]) == pytest.approx(0.625)
     assert first["ci_low"] is None  # under 10 prompts
 
 
