@@ -52,12 +52,14 @@ class _Shape:
         return self.width // self.heads
 
 
-def write(path: Path, *, seed: int = 7, name: str = "tiny babble", words_before_stop: float = 60.0) -> Path:
+def write(
+    path: Path, *, seed: int = 7, name: str = "tiny babble", words_before_stop: float = 60.0, context: int = 512
+) -> Path:
     """Write the model to `path`; the same seed gives the same file. Needs `gguf` and `numpy`."""
     import gguf
     import numpy as np
 
-    shape = _Shape()
+    shape = _Shape(context=context)
     tokens, merges, words = _vocabulary()
     writer = gguf.GGUFWriter(str(path), "llama")
     _describe(writer, shape, name, tokens, merges)

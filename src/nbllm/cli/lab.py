@@ -59,15 +59,16 @@ def _wait(server: subprocess.Popen[bytes]) -> int:
 
 
 def _copy() -> Path:
-    """The user's folder of notebooks, with the quickstart and the rest of the course; what is there is kept."""
+    """The user's folder of notebooks: the quickstart, the rest of the course, recordings. What is there is kept."""
     source = notebooks()
     folder = Paths.from_environment().data_dir / "notebooks"
     try:
         make_private_folder(folder)
-        for path in sorted(source.glob("*.ipynb")):
+        for path in sorted((*source.glob("*.ipynb"), *source.glob("*.replay.jsonl"))):
             if not (folder / path.name).exists():
                 shutil.copyfile(path, folder / path.name)
-                _trust(folder / path.name)
+                if path.suffix == ".ipynb":
+                    _trust(folder / path.name)
     except OSError as exc:
         raise SettingsError(
             f"cannot write to {folder}: {exc.strerror or exc}", hint="set NBLLM_HOME to a folder that can be written"

@@ -23,7 +23,7 @@ from nbllm.errors import NbllmError, OfflineError, ReplayMissError, StreamBroken
 from nbllm.providers.urls import origin_of
 from nbllm.transport.auth import TRIP, Trip
 from nbllm.transport.recording import Asked, Exchange, asked
-from nbllm.transport.recordings import REPLAYED, WITNESS, Recordings
+from nbllm.transport.recordings import REPLAYED, WITNESS, Recordings, Witness
 
 _HEADERS = frozenset(
     {"content-type", "retry-after", "retry-after-ms", "llm_provider-retry-after", "x-should-retry", "x-request-id",
@@ -121,6 +121,10 @@ class ReplayTransport(httpx2.AsyncBaseTransport):
         await self._inner.aclose()
 
 
+_writing: set[asyncio.Future[None]] = set()
+"""What is being written; a loop itself keeps its tasks only weakly."""
+
+
 def _version() -> str:
     from nbllm import __version__  # noqa: PLC0415  (the package's root imports nothing of this at its start)
 
@@ -167,8 +171,15 @@ class _Taken(httpx2.AsyncByteStream):
         await self._write()
 
     async def _write(self) -> None:
+        """Write the exchange down, also when the reader gives up meanwhile: many at once wait for each other."""
+        writing = asyncio.ensure_future(self._keep(WITNESS.get()))
+        _writing.add(writing)
+        writing.add_done_callback(_writing.discard)
+        await asyncio.shield(writing)
+
+    async def _keep(self, witness: Witness) -> None:
         kept = await asyncio.to_thread(self._recordings.keep, self._exchange)
-        WITNESS.get().records(self._exchange, kept=kept)
+        witness.records(self._exchange, kept=kept)
 
     async def aclose(self) -> None:
         assert isinstance(self._inner, httpx2.AsyncByteStream)
