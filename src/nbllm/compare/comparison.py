@@ -17,6 +17,8 @@ from nbllm.compare.ballots import duels_of as duels_of_votes
 from nbllm.compare.cells import Arm, Case, Duel, Outcome
 from nbllm.compare.comparison_tables import (
     DifferenceTable,
+    WideTable,
+    cells_table,
     find_arm,
     ranking_table,
     stats_table,
@@ -115,8 +117,11 @@ class Comparison:
 
     @property
     def cells(self) -> Table:
-        """One row a cell that was asked, with the fixed columns, then one for each scorer, and the judge\'s."""
-        return Table(self._rows)
+        """One row a cell that was asked, with the fixed columns, then one for each scorer, and the judge\'s.
+
+        A few columns and the first 200 rows are shown; all of them are there.
+        """
+        return cells_table(self._rows)
 
     @property
     def scored_by(self) -> tuple[Scorer, ...]:
@@ -179,7 +184,7 @@ class Comparison:
             at = (row["prompt_id"], row["repeat"])
             line = found.setdefault(at, {"prompt_id": at[0], "repeat": at[1]} | {a.label: None for a in self.arms})
             line[self._label(row)] = row[value]
-        return Table(list(found.values()))
+        return WideTable(list(found.values()), columns=["prompt_id", "repeat", *(a.label for a in self.arms)])
 
     def _label(self, row: Mapping[str, Any]) -> str:
         return next(a.label for a in self.arms if a.model == row["model"] and dict(a.params) == row["params"])
@@ -238,11 +243,11 @@ class Comparison:
         found: list[dict[str, Any]] = []
         for name in self._chosen(scorer):
             found += analysis.consistency_rows(self._rows, self.arms, name, ks)
-        return Table(found)
+        return WideTable(found)
 
     def latency(self) -> Table:
         """p50 and p95 with intervals, of answers that did not come from the store."""
-        return Table(analysis.latency_rows(self._rows, self.arms, seed=self.design.seed))
+        return WideTable(analysis.latency_rows(self._rows, self.arms, seed=self.design.seed))
 
     def _chosen(self, scorer: str | None) -> tuple[str, ...]:
         if not self.scorers:
@@ -405,7 +410,8 @@ class Comparison:
         found = manifest(
             rows=self._plain, arms=self.arms, name=self.name, repeats=design.repeats, seed=design.seed,
             engine=self._facts.engine, system=design.system, base_urls=self._facts.hosts, judge=design.judge,
-            rubric=design.rubric, scorers={s.name: s.function for s in self.scored_by}, n_planned=len(self._cells),
+            rubric=design.rubric, scorers={s.name: (s.word, s.version) for s in self.scored_by},
+            n_planned=len(self._cells),
         )  # fmt: skip
         return found | {"data_sha256": design.data_sha256, "template_sha256": design.template_sha256}
 

@@ -23,6 +23,7 @@ from nbllm.compare.judge import JudgePlan
 from nbllm.compare.judging import Judged, judged, plan_of
 from nbllm.compare.options import ENGINES, CompareOptions
 from nbllm.compare.progress import Progress
+from nbllm.compare.resuming import not_asked
 from nbllm.compare.rows import tidy_rows
 from nbllm.compare.scorers import Scorer, check_cases, scorers_of
 from nbllm.compare.session import Parts, Plan, Session, address_of, in_asking_order, plan_cells
@@ -64,7 +65,10 @@ class Comparisons:
         scorers = self._scorers(options, plan.design)
         check_cases(scorers, plan.design.cases)
         plan.design = replace(plan.design, scorers=tuple(s.word or s.name for s in scorers))
-        return Making(self, plan, self._parts, scorers)
+        making = Making(self, plan, self._parts, scorers)
+        if options.resume:
+            making.session.news += not_asked(options, plan.design, self._resolve)
+        return making
 
     def dry_run(self, options: CompareOptions) -> Estimate:
         """What a run would send and cost. Sends nothing, needs no key."""
@@ -230,6 +234,7 @@ class Making:
 
     Attributes:
         begun: Whether there is anything to show.
+        unnamed: Whether nobody gave it a name.
     """
 
     def __init__(self, home: Comparisons, plan: Plan, parts: Parts, scorers: Sequence[Scorer]) -> None:
@@ -237,6 +242,7 @@ class Making:
         self.scorers = tuple(scorers)
         self.session = Session(plan, parts)
         self.begun = False
+        self.unnamed = plan.name.startswith(UNNAMED)
 
     def complete(self, on_progress: OnProgress | None = None) -> None:
         """Ask everything, on an ordinary thread.
