@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -228,6 +228,17 @@ class Place:
     """Of the line, from 1."""
     line: bytes
 
+    @property
+    def scope(self) -> str:
+        """Whose run it was, where several share the file; empty: anybody's. See `Recordings.scope`."""
+        return self.run.rpartition(":")[0]
+
+
+def newest_run(places: Sequence[Place], scope: str = "") -> str:
+    """Of runs that asked the same, the one whose answers count: the newest of this scope or of none, else of all."""
+    own = [place for place in places if place.scope in (scope, "")] if scope else places
+    return (own or places)[-1].run
+
 
 class Recording:
     """One file, opened lazily and read again when it changed.
@@ -290,13 +301,14 @@ class Recording:
         """What is wrong with the file, a line each with its number."""
         return [f"{self.path.name}, line {n} {words}" for n, words in sorted(self._problems.items())]
 
-    def answers(self, wanted: Asked) -> list[Exchange]:
+    def answers(self, wanted: Asked, scope: str = "") -> list[Exchange]:
         """The answers to a request, in order: those of the newest run that asked it."""
         self.places()
         places = self._by_hash.get(wanted.hash, [])
+        run = newest_run(places, scope) if places else ""
         found: list[Exchange] = []
         for place in places:
-            if place.run == places[-1].run:
+            if place.run == run:
                 found += filter(None, [self._read(place)])
         return found
 
