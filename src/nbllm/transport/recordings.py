@@ -16,7 +16,8 @@ from typing import NamedTuple
 from nbllm.errors import ReplayMissError, SettingsError
 from nbllm.settings import Settings
 from nbllm.transport.difference import first_difference
-from nbllm.transport.recording import SUFFIX, Asked, Exchange, Recording, canonical, said_in
+from nbllm.transport.recording import Asked, Exchange, canonical, said_in
+from nbllm.transport.recording_file import SUFFIX, Recording
 from nbllm.transport.under_test import UnderTest, scope_of, under_test
 
 REPLAYED = "nbllm.replayed"

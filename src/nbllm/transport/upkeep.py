@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nbllm.files import locked, write_atomic
-from nbllm.transport.recording import Place, newest_run, said_in
+from nbllm.transport.recording import said_in
+from nbllm.transport.recording_file import Place, newest_run
 from nbllm.transport.recordings import Opened
 
 
@@ -27,7 +28,7 @@ def verify(opened: Opened) -> Verified:
         where = f"{recording.path.name}, line {place.number}"
         if exchange.asked.hash != place.hash:
             found.append(f"{where} was changed: its request does not fit its hash")
-        elif holds_key(place.line.decode(errors="replace")) or holds_key(said_in(exchange.chunks)):
+        elif holds_key(recording.line(place).decode(errors="replace")) or holds_key(said_in(exchange.chunks)):
             found.append(f"{where} holds something that looks like a key")
         else:
             good += 1
