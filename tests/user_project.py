@@ -71,6 +71,10 @@ class Project:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST_", "NBLLM_"))}
         kept |= {"NBLLM_MODELS_DEV_URL": "off", "PEER_BASE_URL": self.peer or "http://127.0.0.1:9/v1", "NO_COLOR": "1"}
         kept |= {"PEER_API_KEY": KEY} if key else {"PEER_MODELS": "m"}
+        user = self.folder.parent / "user"
+        user.mkdir(exist_ok=True)
+        kept |= {"HOME": str(user), "IPYTHONDIR": str(user / "ipython"),
+                 "JUPYTER_CONFIG_DIR": str(user / "jupyter"), "JUPYTER_RUNTIME_DIR": str(user / "runtime")}  # fmt: skip
         path = os.pathsep.join([str(REPO / "src"), str(REPO / "tests"), os.environ.get("PYTHONPATH", "")])
         return kept | {"PYTHONPATH": path.rstrip(os.pathsep)} | more
 
