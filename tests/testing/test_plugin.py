@@ -205,10 +205,11 @@ def test_a_replay_asks_nobody_and_leaves_keyring_and_home_of_the_user_alone(proj
     project.write("test_story.py", ONE_TEST)
     project.write("trap.py", "from pathlib import Path\nPath('sprung').touch()\nclass Keyring: priority = 9")
     record(project, "well")
-    home = project.folder.parent / "user"
+    home = project.folder.parent / "fresh"
+    home.mkdir()
     with WireServer([says("well")]) as server:
         project.peer = server.url
-        environ = {"HOME": str(home), "NBLLM_HOME": "", "PYTHON_KEYRING_BACKEND": "trap.Keyring"}
+        environ = {"HOME": str(home), "PYTHON_KEYRING_BACKEND": "trap.Keyring"}
         done = project.pytest(key=True, **environ)
         assert done.code == 0, done.text
         assert server.requests == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from nbllm.errors import ReplayMissError, SettingsError
 from nbllm.transport.recording import Exchange, asked
 from nbllm.transport.recording_file import Recording, newest_run
 from nbllm.workspace import Workspace
+from permissions import as_somebody
 from wire_server import WireServer
 
 SOURCES = Path(__file__).resolve().parents[3] / "src"
@@ -234,11 +234,7 @@ workspace.close()
 
 def _as_somebody(mode: str, file: Path, home: Path, url: str = "http://127.0.0.1:9/v1") -> list[str]:
     """What is said by a process for which permissions count, as they do not for root."""
-    command = [sys.executable, "-c", ONE_QUESTION, url]
-    if os.getuid() == 0:
-        if shutil.which("setpriv") is None:
-            pytest.skip("root may write everywhere, and setpriv is not there to take that away")
-        command = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all", *command]
+    command = [*as_somebody(), sys.executable, "-c", ONE_QUESTION, url]
     environ = os.environ | {"NBLLM_HOME": str(home), "NBLLM_REPLAY": f"{mode}:{file}", "PYTHONPATH": str(SOURCES)}
     done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=100)
     assert done.returncode == 0, done.stderr
