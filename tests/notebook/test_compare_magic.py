@@ -56,7 +56,9 @@ def test_the_value_of_the_cell_is_the_comparison_and_the_variable_is_the_same_on
         assert shell.good("_ is result").value is True
 
 
-@pytest.mark.parametrize("line", ["-m lab/a,lab/b", "-m lab/a -m lab/b", "lab/a lab/b", "lab/a,lab/b", "lab/a -m lab/b"])
+@pytest.mark.parametrize(
+    "line", ["-m lab/a,lab/b", "-m lab/a -m lab/b", "lab/a lab/b", "lab/a,lab/b", "lab/a -m lab/b"]
+)
 def test_models_are_named_in_any_of_the_usual_ways(line: str) -> None:
     with lab() as (shell, _):
         assert {arm.model for arm in value(shell, line).arms} == {"lab/a", "lab/b"}
