@@ -158,9 +158,7 @@ def test_a_thread_may_compare_too(kernel: Kernel, server: ModelServer) -> None:
     ]  # fmt: skip
 
 
-def test_no_part_of_a_key_is_in_any_output(
-    tmp_path: Path, server: ModelServer, models: Models
-) -> None:
+def test_no_part_of_a_key_is_in_any_output(tmp_path: Path, server: ModelServer, models: Models) -> None:
     key = SHAPES[0].key()
     with Kernel({"LAB_API_KEY": key}, folder=tmp_path) as kernel:
         kernel.run(lab(server, auth="bearer"))
