@@ -93,8 +93,9 @@ def test_data_is_looked_for_beside_the_file(folder: Path, kind: str) -> None:
 def test_every_key_of_the_file_is_taken(folder: Path) -> None:
     path = write(
         folder,
-        'name = "all"\nprompts = {short = "Say {{n}}.", long = "Please say {{n}}."}\nmodels = ["demo/guide", "demo/echo"]\n'
-        'data = [{n = 1}, {n = 2}]\nrepeats = 2\nscorers = {has = "contains:n"}\njudge = "demo/guide"\nrubric = "Short."\n'
+        'name = "all"\nprompts = {short = "Say {{n}}.", long = "Please say {{n}}."}\n'
+        'models = ["demo/guide", "demo/echo"]\ndata = [{n = 1}, {n = 2}]\nrepeats = 2\n'
+        'scorers = {has = "contains:n"}\njudge = "demo/guide"\nrubric = "Short."\n'
         'system = "Be brief."\nbudget_usd = 1.5\nallow_unknown_price = true\nresume = false\nretry_errors = false\n'
         'seed = 3\nengine = "local"\nyes = true\nparams = {max_tokens = 9}\n',
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -77,7 +78,8 @@ class RunProgress:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._screen is not None and self._numbers is not None:
-            self._screen.end(self._numbers.sentence() if error is not None else None)
+            # Nothing is left to be waited for, also after an error.
+            self._screen.end(replace(self._numbers, phase="done").sentence() if error is not None else None)
 
     def show(self, numbers: Numbers) -> None:
         """Show these; what comes sooner than a tenth of a second after the last is left out."""

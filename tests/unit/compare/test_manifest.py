@@ -19,7 +19,7 @@ def whole(folder: Path, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "rows": [row(), row(repeat=1, started_at="2026-11-28T09:00:00Z", price_version="prices 2"), failed(ARMS[1])],
         "arms": ARMS, "name": "mine", "repeats": 2, "seed": 7, "engine": "dask", "data": [{"n": 1}],
-        "template": "What is {{n}}?", "system": "Be brief.", 
+        "template": "What is {{n}}?", "system": "Be brief.",
         "scorers": {"shouts": (None, "source abc"), "exact": ("exact:answer", "1")},
         "base_urls": ["https://user:secret@api.example.com:8443/v1?key=secret", "http://127.0.0.1:1/v1", "https://me@a.test/v1"],
         "judge": "demo/guide", "rubric": "Which is shorter?", "finished": "2026-11-28T11:00:00Z", "n_planned": 9,
