@@ -20,6 +20,20 @@ _COMMENT = re.compile(r"<!--\s*(no-run|raises|interrupt)(?::\s*(.*?))?\s*-->")
 _REAL_MODEL = re.compile(r"%%?chat\b.*?\s(?!demo/)[a-z0-9-]+/[^\s/]")
 _ASKS_OTHERS = re.compile(r"^%llm_providers (key|import|models (?!demo)|test (?!demo))", re.MULTILINE)
 _CELL = re.compile(r"\s*%")
+_FORM = re.compile(r"%%?\w+ .*\[options\]")
+
+LANGUAGES = {
+    "": "a cell of a notebook: run",
+    "python": "run as a cell",
+    "console": "run in a shell",
+    "bash": "for a terminal of the reader: its syntax and its `nbllm` commands are read",
+    "toml": "parsed; rows of providers and settings are taken by nbllm",
+    "json": "parsed",
+    "yaml": "parsed",
+    "ini": "for a program that reads it itself: looked at by people",
+    "text": "no code",
+}
+"""What tests do with a block, by its language."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +62,11 @@ class Block:
 
     @property
     def needs_more(self) -> str | None:
-        """Why a test cannot run this cell: it asks a real provider, or a person."""
+        """Why a test cannot run this cell: it asks a real provider, or a person, or is no call."""
         if self.skip is not None:
             return self.skip
+        if _FORM.match(self.text):
+            return "shows the form of a call"
         if _REAL_MODEL.match(self.text):
             return "asks a real provider"
         return "asks a person or a real provider" if _ASKS_OTHERS.search(self.text) else None
@@ -75,8 +91,9 @@ class Page:
 
 
 def pages() -> list[Page]:
-    """Every page of the documentation, and the two that stand beside it."""
-    return [page(p) for p in (REPO / "README.md", REPO / "CONTRIBUTING.md", *sorted(DOCS.rglob("*.md")))]
+    """Every page of the documentation, and those that stand beside it."""
+    beside = (REPO / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md"))
+    return [page(p) for p in (*beside, *sorted(DOCS.rglob("*.md")))]
 
 
 @cache
@@ -148,3 +165,19 @@ def shell_lines(block: Block) -> Iterator[str]:
         if block.language == "console" and not line.startswith("$ "):
             continue
         yield line.removeprefix("$ ").strip()
+
+
+def unrun() -> Iterator[tuple[str, str]]:
+    """Every block that no test runs, and why: `python tests/pages.py` lists them."""
+    for block in (b for p in pages() for b in p.blocks):
+        if block.is_cell or block.language == "console":
+            reason = block.needs_more if block.is_cell else block.skip
+        else:
+            reason = block.skip or LANGUAGES.get(block.language, "?")
+        if reason is not None:
+            yield block.id, reason
+
+
+if __name__ == "__main__":
+    for where, reason in unrun():
+        print(f"{where}: {reason}")

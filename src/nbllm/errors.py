@@ -341,7 +341,7 @@ class BudgetError(NbllmError):
 
 
 class ReplayMissError(NbllmError):
-    """The recording has no answer to this request."""
+    """The recording has no answer to this request; the message names the nearest one and the first difference."""
 
 
 class OfflineError(NbllmError):

@@ -14,6 +14,7 @@ from urllib.parse import unquote
 
 import pytest
 import typer
+import yaml
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from nbllm.cli.app import app
@@ -25,10 +26,11 @@ from nbllm.notebook.magics.config import ConfigMagics
 from nbllm.notebook.magics.models import ModelMagics
 from nbllm.notebook.magics.providers import ProviderMagics
 from nbllm.notebook.magics.replay import ReplayMagics
-from pages import DOCS, REPO, Block, Page, page, pages, shell_lines
+from nbllm.settings import Paths
+from nbllm.workspace import Workspace
+from pages import DOCS, LANGUAGES, REPO, Block, Page, page, pages, shell_lines
 
 PAGES = pages()
-RUNNABLE = [p for p in PAGES if "how-to" in p.path.parts or p.path.name in ("README.md", "index.md")]
 GUIDE = page(REPO / "src" / "nbllm" / "transport" / "demo" / "guide.md")  # what `demo/guide` answers with
 
 _REMOTE = re.compile(r"[a-z]+:|//|#$")
@@ -125,6 +127,8 @@ _OTHERS = ("%load_ext", "%unload_ext", "%reload_ext", "%xmode", "%env", "%%time"
 
 def _read_magic(line: str) -> None:
     name, _, rest = line.partition(" ")
+    if name.endswith("?"):  # asks for its page of the manual
+        name, rest = name[:-1], "--help"
     if name in ("%%chat", "%chat"):
         ChatMagics.chat(None, rest, "a question" if name == "%%chat" else None)
     elif name == "%%compare":
@@ -247,7 +251,7 @@ def _cells(page_: Page) -> list[Block]:
     return [b for b in page_.blocks if b.is_cell and not b.needs_more]
 
 
-_WITH_CELLS = [p for p in RUNNABLE if _cells(p)]
+_WITH_CELLS = [p for p in PAGES if _cells(p)]
 
 
 @pytest.mark.parametrize("page_", _WITH_CELLS, ids=_ids(_WITH_CELLS))
@@ -264,7 +268,8 @@ def test_the_cells_of_a_page_run_from_top_to_bottom(page_: Page, notebook: Noteb
     assert not wrong, "\n".join(wrong)
 
 
-_TERMINALS = [b for p in RUNNABLE for b in p.blocks if b.language == "console" and b.skip is None]
+_BLOCKS = [b for p in PAGES for b in p.blocks]
+_TERMINALS = [b for b in _BLOCKS if b.language == "console" and b.skip is None]
 
 
 @pytest.mark.parametrize("block", _TERMINALS, ids=[b.id for b in _TERMINALS])
@@ -283,5 +288,39 @@ def test_the_commands_of_a_page_run(block: Block, tmp_path: Path) -> None:
 
 def test_blocks_that_are_left_out_say_why() -> None:
     """`no-run` without a reason would hide a page that has rotted."""
-    silent = [b.id for p in RUNNABLE for b in p.blocks if b.skip is not None and not b.skip.strip()]
-    assert not silent
+    assert [b.id for b in _BLOCKS if b.skip is not None and not b.skip.strip()] == []
+
+
+def test_every_block_is_in_a_language_that_something_is_done_with() -> None:
+    """A block without a language is a cell; one in a language of its own would be looked at by nobody."""
+    assert [b.id for b in _BLOCKS if b.language not in LANGUAGES or (not b.language and not b.is_cell)] == []
+
+
+def _in(*languages: str) -> list[Block]:
+    return [b for b in _BLOCKS if b.language in languages]
+
+
+@pytest.mark.parametrize("block", _in("bash"), ids=[b.id for b in _in("bash")])
+def test_what_is_for_a_terminal_is_shell(block: Block) -> None:
+    """Not run, since it installs or starts something; a typing mistake is seen all the same."""
+    done = subprocess.run(["bash", "-n", "-c", block.text], capture_output=True, text=True, timeout=10)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", _in("json", "yaml"), ids=[b.id for b in _in("json", "yaml")])
+def test_data_in_a_page_can_be_read(block: Block) -> None:
+    yaml.safe_load(block.text)  # JSON is YAML
+
+
+@pytest.mark.parametrize("block", _in("toml"), ids=[b.id for b in _in("toml")])
+def test_toml_in_a_page_is_taken_by_who_it_is_for(block: Block, tmp_path: Path) -> None:
+    """What stands for `config.toml` makes rows without a problem; everything else can be parsed."""
+    found = tomllib.loads(block.text)
+    if not found.keys() & {"providers", "settings", "aliases", "presets"}:
+        return
+    (tmp_path / "config.toml").write_text(block.text, encoding="utf-8")
+    here = Workspace(paths=Paths.from_environment({"NBLLM_HOME": str(tmp_path)}), environ={"HOME": str(tmp_path)})
+    try:
+        assert list(here.registry.problems()) == []
+    finally:
+        here.close()

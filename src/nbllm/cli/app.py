@@ -80,15 +80,30 @@ def chat(
         str | None,
         typer.Option("-m", "--model", metavar="REF", help="provider/model", autocompletion=complete.model_refs),
     ] = None,
-    system: Annotated[str | None, typer.Option("-s", "--system", help="Instructions above the conversation.")] = None,
-    temperature: Annotated[float | None, typer.Option("-t", "--temperature")] = None,
-    max_tokens: Annotated[int | None, typer.Option("--max-tokens", help="Longest answer, in tokens.")] = None,
-    param: Annotated[list[str] | None, typer.Option("-p", "--param", metavar="KEY=VALUE")] = None,
-    preset: Annotated[str | None, typer.Option("--preset", help="Parameters kept under a name.")] = None,
-    conversation: Annotated[str, typer.Option("-c", "--conversation", help="Whose history goes along.")] = "main",
+    system: Annotated[
+        str | None, typer.Option("-s", "--system", metavar="TEXT", help="Instructions above the conversation.")
+    ] = None,
+    temperature: Annotated[
+        float | None, typer.Option("-t", "--temperature", metavar="X", help="Randomness, a number from 0.")
+    ] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", metavar="N", help="Longest answer, in tokens.")
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option("-p", "--param", metavar="KEY=VALUE", help="Any other; VALUE is JSON, else a string; repeatable."),
+    ] = None,
+    preset: Annotated[
+        str | None, typer.Option("--preset", metavar="NAME", help="Parameters kept under a name.")
+    ] = None,
+    conversation: Annotated[
+        str, typer.Option("-c", "--conversation", metavar="NAME", help="Whose history goes along.")
+    ] = "main",
     new: Annotated[bool, typer.Option("--new", help="Start that conversation afresh.")] = False,
     no_history: Annotated[bool, typer.Option("--no-history", help="Send nothing earlier.")] = False,
-    attach: Annotated[list[str] | None, typer.Option("-a", "--attach", metavar="PATH")] = None,
+    attach: Annotated[
+        list[str] | None, typer.Option("-a", "--attach", metavar="PATH", help="Picture, PDF or text file; repeatable.")
+    ] = None,
     schema: Annotated[Path | None, typer.Option("--schema", metavar="FILE", help="JSON Schema file.")] = None,
     no_stream: Annotated[bool, typer.Option("--no-stream", help="Print the answer once, complete.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be sent; send nothing.")] = False,
@@ -126,7 +141,7 @@ def chat(
 
 @app.command()
 def lab(
-    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the server.")] = None,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, metavar="N", help="Port of the server.")] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> int:
     """JupyterLab on a copy of the quickstart notebook."""
@@ -150,7 +165,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = F
 
 
 @app.command("demo-server")
-def demo_server(port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 8321) -> None:
+def demo_server(
+    port: Annotated[int, typer.Option(min=0, max=65535, metavar="N", help="0 takes a free one.")] = 8321,
+) -> None:
     """The demo provider on a loopback port, until interrupted."""
     from nbllm.cli.demo_server import serve  # noqa: PLC0415
 

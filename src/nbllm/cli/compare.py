@@ -23,7 +23,7 @@ _OUTPUTS = ("csv", "jsonl", "parquet", "html")
 
 
 def compare(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE.toml", help="What to compare; see the docs.")] = None,
+    file: Annotated[Path | None, typer.Argument(metavar="[FILE.toml]", help="What to compare; see the docs.")] = None,
     resume: Annotated[str | None, typer.Option("--resume", metavar="NAME", help="Go on with a comparison.")] = None,
     engine: Annotated[
         str | None,

@@ -20,14 +20,27 @@ app = typer.Typer(
 _Id = Annotated[str, typer.Argument(metavar="ID", autocompletion=complete.provider_ids)]
 _NewId = Annotated[str, typer.Argument(metavar="ID")]
 _Ids = Annotated[list[str], typer.Argument(metavar="ID...", autocompletion=complete.provider_ids)]
-_BaseUrl = Annotated[str | None, typer.Option("--base-url", metavar="URL")]
-_Kind = Annotated[str | None, typer.Option("--kind", metavar="KIND", autocompletion=complete.kinds)]
-_Name = Annotated[str | None, typer.Option("--name", metavar="NAME")]
-_Env = Annotated[list[str] | None, typer.Option("--env", metavar="VAR")]
-_Header = Annotated[list[str] | None, typer.Option("--header", metavar="K=V")]
-_Param = Annotated[list[str] | None, typer.Option("--param", metavar="K=V")]
-_Model = Annotated[list[str] | None, typer.Option("--model", metavar="M")]
-_Gguf = Annotated[Path | None, typer.Option("--gguf", metavar="PATH")]
+_BaseUrl = Annotated[
+    str | None, typer.Option("--base-url", metavar="URL", help="Address; openai and gemini with the version path.")
+]
+_Kind = Annotated[
+    str | None,
+    typer.Option("--kind", metavar="KIND", help="Wire format; default: openai.", autocompletion=complete.kinds),
+]
+_Name = Annotated[str | None, typer.Option("--name", metavar="NAME", help="Name for people.")]
+_Env = Annotated[
+    list[str] | None, typer.Option("--env", metavar="VAR", help="Variable that may hold the key; repeatable.")
+]
+_Header = Annotated[
+    list[str] | None, typer.Option("--header", metavar="K=V", help="Header of every request; repeatable; never a key.")
+]
+_Param = Annotated[
+    list[str] | None, typer.Option("--param", metavar="K=V", help="Parameter of every chat; repeatable.")
+]
+_Model = Annotated[
+    list[str] | None, typer.Option("--model", metavar="M", help="A model that the listing lacks; repeatable.")
+]
+_Gguf = Annotated[Path | None, typer.Option("--gguf", metavar="PATH", help="A model file to serve on this machine.")]
 _Auth = Annotated[str | None, typer.Option("--auth", metavar="SCHEME", help="How the key is sent.")]
 _Confirm = Annotated[bool, typer.Option("--confirm-http", help="Agree to plain http beyond this machine.")]
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from nbllm.errors import CredentialError, UsageError
@@ -42,6 +42,12 @@ class Arguments(argparse.ArgumentParser):
     def option_names(self) -> list[str]:
         """The options, short and long."""
         return [o for a in self._actions for o in a.option_strings]
+
+    def sections(self) -> Iterator[tuple[str, list[argparse.Action]]]:
+        """The titles of the argument groups, each with what is to be shown of it."""
+        for group in self._action_groups:
+            shown = [a for a in group._group_actions if a.help != argparse.SUPPRESS]
+            yield group.title or "", shown
 
     def read(self, words: Sequence[str]) -> argparse.Namespace:
         """Parse words.

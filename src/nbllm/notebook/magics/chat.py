@@ -12,6 +12,7 @@ from IPython.core.magic import Magics, line_cell_magic, magics_class, no_var_exp
 from nbllm.errors import PromptError, UsageError
 from nbllm.notebook import prompt as prompts
 from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, split, split_options
+from nbllm.notebook.magics.manual import described, manual, shown_by_question_mark
 from nbllm.notebook.session import Cells, running, workspace
 
 if TYPE_CHECKING:
@@ -24,45 +25,109 @@ _CODE = re.compile(r"^```[^\n`]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
 def _parser(prog: str, *, with_model: bool) -> Arguments:
     parser = Arguments(prog, "Ask a model.")
-    add = parser.add_argument
+    _model_options(parser, with_model=with_model)
+    _history_options(parser)
+    _attached(parser)
+    _tool_options(parser)
+    _output_options(parser)
+    return parser
+
+
+def _model_options(parser: Arguments, *, with_model: bool) -> None:
+    add = parser.add_argument_group("Who answers, and how").add_argument
     if with_model:
         add("ref", nargs="?", metavar="MODEL", help="model reference, provider/model")
     add("-m", "--model", metavar="REF", help="model reference; default: the default model")
     add("-s", "--system", metavar="TEXT", help="instructions above the conversation")
-    add("-t", "--temperature", type=float, metavar="X", help="randomness")
+    add("-t", "--temperature", type=float, metavar="X", help="randomness, a number from 0")
     add("--max-tokens", type=int, metavar="N", help="longest answer, in tokens")
-    add(
-        "-p",
-        "--param",
-        type=assignment,
-        action="append",
-        metavar="KEY=VALUE",
-        help="a parameter; VALUE is JSON, else a string",
-    )
-    add("--preset", metavar="NAME", help="parameters kept under a name")
-    add("-c", "--conversation", default="main", metavar="NAME", help="whose history goes along; default: main")
+    said = "any other parameter, in the provider's words; VALUE is JSON, else a string; repeatable"
+    add("-p", "--param", type=assignment, action="append", metavar="KEY=VALUE", help=said)
+    add("--preset", metavar="NAME", help="parameters kept by `%llm_config preset`; what the line says wins")
+
+
+def _history_options(parser: Arguments) -> None:
+    add = parser.add_argument_group("Conversation").add_argument
+    said = "whose history goes along; default: main, which is new with each kernel"
+    add("-c", "--conversation", default="main", metavar="NAME", help=said)
     add("--new", action="store_true", help="start that conversation afresh")
     add("--no-history", action="store_true", help="send nothing earlier")
     add("--append", action="store_true", help="go on behind the last message, also when the cell ran before")
-    add(
-        "-a",
-        "--attach",
-        action="append",
-        default=[],
-        metavar="PATH_OR_VARIABLE",
-        help="picture, PDF, text, figure, DataFrame",
-    )
+
+
+def _attached(parser: Arguments) -> None:
+    add = parser.add_argument_group("What goes along").add_argument
+    said = "picture, PDF, text file, figure, DataFrame, dict or list; repeatable"
+    add("-a", "--attach", action="append", default=[], metavar="PATH_OR_VARIABLE", help=said)
     add("--cell", type=int, metavar="N", help="put that cell's source and output in front")
     add("--last-error", action="store_true", help="put the last traceback in front")
-    add("--tool", action="append", default=[], metavar="NAME", help="a function that the model may call")
-    add("--max-rounds", type=int, metavar="N", help="rounds of tool calls; default: 8")
+
+
+def _tool_options(parser: Arguments) -> None:
+    add = parser.add_argument_group("Tools and structured answers").add_argument
+    said = "a function of the notebook that the model may call; repeatable"
+    add("--tool", action="append", default=[], metavar="NAME", help=said)
+    add("--max-rounds", type=int, metavar="N", help="rounds of tool calls; default: the setting max_rounds, 8")
     add("--schema", metavar="NAME", help="pydantic class or JSON Schema dict that the answer must fit")
+
+
+def _output_options(parser: Arguments) -> None:
+    add = parser.add_argument_group("What comes of it").add_argument
+    add("-o", "--out", metavar="NAME", help="bind the reply to a variable, also one that broke off")
     add("--code", action="store_true", help="offer the first code block as the next cell")
-    add("-o", "--out", metavar="NAME", help="bind the reply to a variable")
     add("--no-stream", action="store_true", help="show the answer once, when it is complete")
+    add("--quiet", action="store_true", help="show nothing; the reply is still the cell's value")
     add("--dry-run", action="store_true", help="show what would be sent; send nothing")
-    add("--quiet", action="store_true", help="show nothing")
-    return parser
+    add("--help", action="store_true", help="show this page")
+
+
+def page() -> str:
+    """What `%%chat?` shows."""
+    return manual(
+        "Ask a model, and see its answer as it is written.",
+        synopsis=_SYNOPSIS,
+        notes=_NOTES,
+        options=described(_parser("%%chat", with_model=True)),
+        examples=EXAMPLES,
+    )
+
+
+_SYNOPSIS = """
+%%chat [MODEL] [options]
+The question, in as many lines as it takes.
+
+%chat [options] The question on one line?
+"""
+_NOTES = """
+MODEL is `provider/model`. Without one the default model answers: the setting `model`, else the first model of your list
+that can be used, else `demo/guide`, which needs no key. `%llm_providers` says who can be asked.
+
+`{{expression}}` in the question is replaced by its value, once; other braces, `$` and quotation marks mean nothing.
+
+The value of the cell is a Reply: `_.text`, `_.usage`, `_.finish_reason`. A call that fails fails the cell. Interrupting
+keeps what arrived. A cell that runs again asks again from the point where it stood.
+"""
+EXAMPLES = (
+    ("A question to the demo provider, which needs no key", "%%chat demo/guide\nWhat can I do here?"),
+    (
+        "On one line, with instructions and without randomness",
+        '%chat -m demo/echo -s "Be brief." -t 0 What is a kernel?',
+    ),
+    (
+        "Something of the notebook in the question, and the reply in a variable",
+        "sizes = [3, 1, 2]\n%chat -m demo/echo -o reply Is {{sizes}} sorted?",
+    ),
+    (
+        "A function that the model may call",
+        'def area(width: float, height: float) -> float:\n    "Area of a rectangle, in square metres."\n'
+        "    return width * height\n\n%chat -m demo/tools --tool area How large is 3 by 4?",
+    ),
+    (
+        "A conversation of its own, which goes on in other kernels; and what would be sent, before it is",
+        "%chat -m demo/echo -c study --dry-run And now in one sentence?",
+    ),
+)
+"""What each does, and the cell; all run with the demo provider."""
 
 
 @magics_class
@@ -75,15 +140,16 @@ class ChatMagics(Magics):
 
     @no_var_expand
     @line_cell_magic
+    @shown_by_question_mark(page)
     def chat(self, line: str, cell: str | None = None) -> Any:
         """Ask a model: `%%chat [MODEL] [options]` with the question below, or `%chat [options] QUESTION`.
 
-        Every option is on the reference page of the magic, and `%%chat --help` lists them.
+        `%%chat?` and `%%chat --help` show the whole page.
         """
         with running():
             asked, body = _read(line, cell)
             if asked.help:
-                return print(_parser("%%chat", with_model=True).format_help())  # noqa: T201
+                return print(page())  # noqa: T201
             text = self._question(asked, body)
             options = self._options(asked)
             return workspace().dry_run(text, options) if asked.dry_run else self._ask(text, options, asked)
@@ -146,12 +212,12 @@ class ChatMagics(Magics):
 def _read(line: str, cell: str | None) -> tuple[argparse.Namespace, str]:
     """The options, and the question."""
     if cell is None:
-        parser = _with_help(_parser("%chat", with_model=False))
+        parser = _parser("%chat", with_model=False)
         words, body = split_options(line, parser)
         asked = parser.read(words)
         asked.ref = None
     else:
-        parser = _with_help(_parser("%%chat", with_model=True))
+        parser = _parser("%%chat", with_model=True)
         asked, body = parser.read(split(line)), cell
     if asked.out and not asked.out.isidentifier():
         raise UsageError(f"{parser.prog}: -o takes the name of a variable", hint="for example `-o reply`")
@@ -162,11 +228,6 @@ def _read(line: str, cell: str | None) -> tuple[argparse.Namespace, str]:
     return asked, body
 
 
-def _with_help(parser: Arguments) -> Arguments:
-    parser.add_argument("--help", action="store_true", help="list the options")
-    return parser
-
-
 def option_names() -> Sequence[str]:
     """The options of the magic, for completion and for the test of the reference page."""
-    return _with_help(_parser("%%chat", with_model=True)).option_names()
+    return _parser("%%chat", with_model=True).option_names()

@@ -9,7 +9,9 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from nbllm.errors import UsageError
 from nbllm.notebook.magics.arguments import Arguments, assignment, pairs, split
+from nbllm.notebook.magics.manual import described, described_verbs, manual, shown_by_question_mark, wants_manual
 from nbllm.notebook.session import running, workspace
+from nbllm.settings import SETTINGS
 from nbllm.tables import Sentences, Table, rows_of
 
 
@@ -19,14 +21,18 @@ class ConfigMagics(Magics):
 
     @no_var_expand
     @line_magic
+    @shown_by_question_mark(lambda: page())
     def llm_config(self, line: str) -> Any:
         """Settings: `%llm_config`, `%llm_config NAME`, `%llm_config NAME VALUE [--session]`.
 
         `preset NAME -p k=v ...` keeps parameters under a name (without -p it is removed), `preset` lists them;
         `history` lists earlier versions of the file, `undo` goes back to the last one.
+        `%llm_config?` and `--help` show the whole page.
         """
         with running():
             words = split(line)
+            if wants_manual(words):
+                return print(page())  # noqa: T201
             return VERBS[words[0]](words[1:]) if words and words[0] in VERBS else _settings(words)
 
 
@@ -35,11 +41,19 @@ def parser(verb: str = "") -> Arguments:
     found = Arguments(f"%llm_config {verb if verb in VERBS else ''}".strip())
     if verb == "preset":
         found.add_argument("name", nargs="?", metavar="NAME")
-        found.add_argument("-p", "--param", type=assignment, action="append", metavar="KEY=VALUE")
+        found.add_argument(
+            "-p",
+            "--param",
+            type=assignment,
+            action="append",
+            metavar="KEY=VALUE",
+            help="VALUE is JSON, else a string; repeatable",
+        )
     elif verb not in VERBS:
-        found.add_argument("name", nargs="?", metavar="NAME")
-        found.add_argument("value", nargs="?", metavar="VALUE")
+        found.add_argument("name", nargs="?", metavar="NAME", help="the setting to show or to set")
+        found.add_argument("value", nargs="?", metavar="VALUE", help="the new value; '' goes back to the default")
         found.add_argument("--session", action="store_true", help="hold for this kernel only")
+        found.add_argument("--help", action="store_true", help="show this page")
     return found
 
 
@@ -78,3 +92,40 @@ def _preset(words: list[str]) -> Any:
 
 
 VERBS: Mapping[str, Callable[[list[str]], Any]] = {"preset": _preset, "history": _history, "undo": _undo}
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page() -> str:
+    """What `%llm_config?` shows."""
+    verbs = described_verbs((verb, does, parser(verb)) for verb, does in _DOES.items())
+    return manual(
+        "Settings, presets, and going back.",
+        synopsis="%llm_config [NAME [VALUE]] [--session]\n\n%llm_config VERB ...",
+        notes=f"{_NOTES}\n\nSettings: {', '.join(SETTINGS)}.",
+        options=f"{described(parser(), 'Settings')}\n\n{verbs}",
+        examples=EXAMPLES,
+    )
+
+
+_DOES = {
+    "preset": "keep parameters under a name; without -p remove it; without NAME show all",
+    "history": "earlier versions of config.toml",
+    "undo": "go back to the version before the last change",
+}
+_NOTES = """
+Without an argument it shows every setting, its value, where that came from and what it does. A VALUE is kept in
+`config.toml`. Later wins: default, `config.toml`, environment, session.
+"""
+EXAMPLES = (
+    ("Every setting, with its source", "%llm_config"),
+    ("Make a model the default", "%llm_config model demo/guide"),
+    ("Show answers only when they are complete, in this kernel", "%llm_config live 0 --session"),
+    (
+        "Parameters under a name, for `%%chat --preset calm`",
+        "%llm_config preset calm -p temperature=0 -p max_tokens=200",
+    ),
+    ("Go back", "%llm_config undo"),
+)
+"""What each does, and the line."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 
 from nbllm.notebook.magics.arguments import Arguments, split
+from nbllm.notebook.magics.manual import described, described_verbs, manual, shown_by_question_mark, wants_manual
 from nbllm.notebook.panels import view_models
 from nbllm.notebook.progress import Progress
 from nbllm.notebook.session import running, workspace
@@ -27,13 +28,16 @@ class ModelMagics(Magics):
 
     @no_var_expand
     @line_magic
+    @shown_by_question_mark(lambda: page())
     def llm_models(self, line: str) -> Any:
         """Models: `%llm_models [QUERY] [options]`, for example `%llm_models llama --tools --max-price 1`.
 
-        Verbs: alias, favourite, group, info, add, recommend. `%llm_models -- info` looks for the word info.
+        Verbs: alias, favourite, group, info, add, recommend. `%llm_models?` and `--help` show the whole page.
         """
         with running():
             words = split(line)
+            if wants_manual(words):
+                return print(page())  # noqa: T201
             if words and words[0] in VERBS:
                 return VERBS[words[0]].run(parser(words[0]).read(words[1:]))
             return _search(words[1:] if words[:1] == ["--"] else words)
@@ -45,11 +49,12 @@ def parser(verb: str = "") -> Arguments:
     if verb:
         VERBS[verb].arguments(found)
     else:
-        found.add_argument("query", nargs="*", metavar="QUERY")
+        found.add_argument("query", nargs="*", metavar="QUERY", help="words to look for")
         _filters(found)
         found.add_argument("--refresh", action="store_true", help="ask the providers first")
         found.add_argument("--sort", metavar="COL", help="order by a column; -COL the other way round")
         found.add_argument("--limit", type=int, default=50, metavar="N", help="rows shown; default 50")
+        found.add_argument("--help", action="store_true", help="show this page")
     return found
 
 
@@ -204,22 +209,64 @@ def _recommend(asked: argparse.Namespace) -> Any:
 
 
 def _recommend_arguments(parser: Arguments) -> None:
-    parser.add_argument("--for", dest="aim", metavar="|".join(AIMS), help="what the model is to be good at")
+    parser.add_argument(
+        "--for",
+        dest="aim",
+        metavar="|".join(AIMS),
+        help="what the model is to be good at; without it the best for each",
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """What a verb does, and what it takes."""
+    """What a verb does, what it takes, and a line about it."""
 
     run: Callable[[argparse.Namespace], Any]
     arguments: Callable[[Arguments], None]
+    does: str
 
 
 VERBS: Mapping[str, Verb] = {
-    "alias": Verb(_alias, _alias_arguments),
-    "favourite": Verb(_favourite, _choice_arguments),
-    "group": Verb(_group, _group_arguments),
-    "info": Verb(_info, _info_arguments),
-    "add": Verb(_add, _add_arguments),
-    "recommend": Verb(_recommend, _recommend_arguments),
+    "alias": Verb(_alias, _alias_arguments, "let a name stand for a model; without any, show them"),
+    "favourite": Verb(_favourite, _choice_arguments, "make models favourites; without any, show them"),
+    "group": Verb(_group, _group_arguments, "put models into a group; without models, show it"),
+    "info": Verb(_info, _info_arguments, "everything known of one, who says so, and which value counts"),
+    "add": Verb(_add, _add_arguments, "a model that no listing has, or more about one"),
+    "recommend": Verb(_recommend, _recommend_arguments, "which model to take, from your own calls"),
 }
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page() -> str:
+    """What `%llm_models?` shows."""
+    verbs = described_verbs([(name, verb.does, parser(name)) for name, verb in VERBS.items()], above=parser())
+    return manual(
+        "Which models there are, what they cost and can do, and which ones are yours.",
+        synopsis="%llm_models [QUERY] [options]\n\n%llm_models VERB ...",
+        notes=_NOTES,
+        options=f"{described(parser(), 'Search')}\n\n{verbs}",
+        examples=EXAMPLES,
+    )
+
+
+_NOTES = """
+A search asks nobody: it looks at the lists that were fetched and at what is known without them. `--refresh` asks
+first.
+
+QUERY is words that all stand in the reference or the name; a mistake or two are forgiven. An unknown value
+satisfies no bound: a model without a known price is neither under `--max-price` nor `--free`. `%llm_models -- info`
+looks for the word info, which is else a verb.
+
+What comes back is a ModelTable: `len()`, `[0]`, `for row in table`, `to_pandas()`, `view()`.
+"""
+EXAMPLES = (
+    ("Models that call tools, at most 1 USD per million tokens of prompt", "%llm_models llama --tools --max-price 1"),
+    ("The models of one provider with a long context, the cheapest first",
+     "%llm_models --provider openrouter --min-context 200k --sort input_price"),
+    ("A group for later, of all that a search finds", "%llm_models group coders --query coder --max-price 1"),
+    ("A short name for a model, wherever a reference is wanted", "%llm_models alias demo demo/guide"),
+    ("Who says what about a model", "%llm_models info demo/guide"),
+)  # fmt: skip
+"""What each does, and the line."""

@@ -15,6 +15,7 @@ from IPython.core.magic import Magics, line_magic, magics_class, no_var_expand
 from nbllm.errors import CredentialError, ExportError, UsageError
 from nbllm.notebook.display import decide_live, is_terminal
 from nbllm.notebook.magics.arguments import Arguments, assignment, key_was_typed, pairs, refuse_keys, split
+from nbllm.notebook.magics.manual import described_verbs, manual, shown_by_question_mark, wants_manual
 from nbllm.notebook.progress import Progress
 from nbllm.notebook.session import running, workspace
 from nbllm.tables import Sentences
@@ -29,13 +30,17 @@ class ProviderMagics(Magics):
 
     @no_var_expand
     @line_magic
+    @shown_by_question_mark(lambda: page())
     def llm_providers(self, line: str) -> Any:
         """Providers: `%llm_providers [VERB ...]`; without a verb the panel, or the table where no panel can be.
 
         Verbs: list, show, add, edit, remove, enable, disable, test, models, use, key, forget, discover, export, import.
+        `%llm_providers?` and `--help` show the whole page.
         """
         with running():
             words = split(line)
+            if wants_manual(words):
+                return print(page())  # noqa: T201
             if not words:
                 return _panel_or_table()
             if words[0] not in VERBS:
@@ -302,26 +307,59 @@ def _import_arguments(parser: Arguments) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """What a verb does, and what it takes."""
+    """What a verb does, what it takes, and a line about it."""
 
     run: Callable[[argparse.Namespace], Any]
-    arguments: Callable[[Arguments], None] = _nothing
+    arguments: Callable[[Arguments], None]
+    does: str
 
 
 VERBS: Mapping[str, Verb] = {
-    "list": Verb(_list, _list_arguments),
-    "show": Verb(_show, _one_id),
-    "add": Verb(_add, _row_arguments),
-    "edit": Verb(_edit, _row_arguments),
-    "remove": Verb(_remove, _ids),
-    "enable": Verb(_enable, _ids),
-    "disable": Verb(_disable, _ids),
-    "test": Verb(_test, _test_arguments),
-    "models": Verb(_models, _models_arguments),
-    "use": Verb(_use, _use_arguments),
-    "key": Verb(_key, _key_arguments),
-    "forget": Verb(_forget, _ids),
-    "discover": Verb(_discover),
-    "export": Verb(_export, _export_arguments),
-    "import": Verb(_import, _import_arguments),
+    "list": Verb(_list, _list_arguments, "the table of those that can be used now"),
+    "show": Verb(_show, _one_id, "everything known of one, and where each value comes from; no key"),
+    "add": Verb(_add, _row_arguments, "a provider of your own, kept in config.toml"),
+    "edit": Verb(_edit, _row_arguments, "change one"),
+    "remove": Verb(_remove, _ids, "remove your own, or your changes to one that came with nbllm"),
+    "enable": Verb(_enable, _ids, "offer these again"),
+    "disable": Verb(_disable, _ids, "do not offer these"),
+    "test": Verb(_test, _test_arguments, "the connection, stage by stage, with what to do where it fails"),
+    "models": Verb(_models, _models_arguments, "the provider's own listing"),
+    "use": Verb(_use, _use_arguments, "make a model the default"),
+    "key": Verb(_key, _key_arguments, "ask for a key out of sight"),
+    "forget": Verb(_forget, _ids, "remove the keys of these from session, keyring and vault"),
+    "discover": Verb(_discover, _nothing, "look for model servers on this machine"),
+    "export": Verb(_export, _export_arguments, "your rows as TOML, never a key"),
+    "import": Verb(_import, _import_arguments, "take rows from such a file"),
 }
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page() -> str:
+    """What `%llm_providers?` shows."""
+    return manual(
+        "Who can be asked, with which key, and whether they answer.",
+        synopsis="%llm_providers\n\n%llm_providers VERB ...",
+        notes=_NOTES,
+        options=described_verbs((name, verb.does, parser(name)) for name, verb in VERBS.items()),
+        examples=EXAMPLES,
+    )
+
+
+_NOTES = """
+Without a verb it opens the panel: every provider with its key, address, models and connection test. Where no panel
+can be, such as in a terminal, the table of those that can be used now stands in its place.
+
+A key is never an argument, since the notebook keeps what is typed: `key ID` asks for it out of sight. A variable
+such as GROQ_API_KEY, set before the kernel starts, does as well.
+"""
+EXAMPLES = (
+    ("All that are known, and what they lack", "%llm_providers list --all"),
+    ("Give one a key, which is asked for out of sight", "%llm_providers key groq"),
+    ("See whether one answers, with a real chat of one token", "%llm_providers test demo --model guide"),
+    ("A server of your own that speaks OpenAI's format",
+     "%llm_providers add my-server --base-url https://llm.example.org/v1"),
+    ("The model that is asked when none is named", "%llm_providers use demo/guide"),
+)  # fmt: skip
+"""What each does, and the line."""
