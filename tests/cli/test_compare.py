@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from cli.shell import nbllm, start
+from compare_server import Models, echo
+from model_server import ModelServer, listing
 
 QUICK = {"NBLLM_DEMO_PACE_S": "0"}
 GOOD = """
@@ -176,18 +178,26 @@ def test_a_budget_without_prices_is_refused(folder: Path) -> None:
 
 
 def test_an_interrupt_keeps_what_is_done_and_says_how_to_go_on(folder: Path) -> None:
-    path = write(folder, "name = 'long'\nprompts = ['What is a key?', 'x']\nmodels = ['demo/guide', 'demo/slow']\n")
-    running = start("compare", str(path), env={"NBLLM_DEMO_PACE_S": "0.02"})
-    time.sleep(6)
-    running.send_signal(signal.SIGINT)
-    out, err = running.communicate(timeout=60)
+    models = Models(lambda model, prompt: time.sleep(20 if prompt == "slow" else 0) or echo(model, prompt))
+    ref = "openai-compatible"
+    path = write(folder, f"name = 'long'\nprompts = ['quick', 'slow']\nmodels = ['{ref}/a', '{ref}/b']\n")
+    with ModelServer({"/v1/chat/completions": models, "/v1/models": listing("a", "b")}) as server:
+        env = {"OPENAI_COMPATIBLE_BASE_URL": server.url, "OPENAI_COMPATIBLE_API_KEY": "none"}
+        running = start("compare", str(path), env=env)
+        while len(models.asked) < 4 and running.poll() is None:
+            time.sleep(0.05)
+        time.sleep(1.5)  # two answers are on the way to the disk
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+        models.answer = echo
+        again = nbllm("compare", "--resume", "long", "--json", env=env)
 
-    assert running.returncode == 130
+    assert running.returncode == 130, err
     assert "--resume long" in err.decode()
     assert "Traceback" not in err.decode()
-    assert "demo/guide" in out.decode()
-    found = json.loads(compare("--resume", "long", "--json").stdout)
-    assert found["manifest"]["cells"] == {"ok": 4, "error": 0, "unasked": 0}
+    assert f"{ref}/a" in out.decode()
+    assert json.loads(again.stdout)["manifest"]["cells"] == {"ok": 4, "error": 0, "unasked": 0}
+    assert sum(count for (_, prompt), count in models.times().items() if prompt == "quick") == 2
 
 
 def test_a_table_in_a_pipe_is_whole_and_without_colour(folder: Path) -> None:

@@ -115,7 +115,7 @@ def test_an_interrupt_ends_the_cell_in_one_line_and_keeps_what_finished(
     cell = kernel.start("%%compare -m lab/a,lab/b --data rows --name study -o result\n{{n}}")
     while len(models.asked) < 12:
         time.sleep(0.05)
-    time.sleep(0.5)
+    time.sleep(1.5)  # ten answers are on the way to the disk
     kernel.interrupt()
     run = kernel.finish(cell)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -332,16 +333,22 @@ def test_a_budget_that_ends_the_run_leaves_what_was_answered_in_the_variable() -
 
 
 def test_an_interrupt_keeps_what_was_answered_and_says_so_in_one_line() -> None:
-    hold = threading.Event()
+    hold, others = threading.Event(), threading.Semaphore(0)
+
+    def stop() -> None:
+        for _ in range(4):
+            others.acquire(timeout=20)
+        time.sleep(1)  # their answers are on the way to the disk
+        signal.raise_signal(signal.SIGINT)
 
     def answer(model: str, prompt: str) -> str:
         if prompt == "three" and not hold.is_set():
-            if model == "a":
-                threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
-            hold.wait(20)
+            hold.wait(30)
+        others.release()
         return echo(model, prompt)
 
     with lab(answer) as (shell, models):
+        threading.Thread(target=stop, daemon=True).start()
         try:
             error = shell.run("%%compare -m lab/a,lab/b --data rows --name study -o result\n{{n}}").error
         finally:
