@@ -62,12 +62,16 @@ class Comparisons:
             NbllmError: It cannot be made as it was asked for.
         """
         plan = self._plan(options)
-        scorers = self._scorers(options, plan.design)
+        notes: list[str] = []
+        if options.resume and not options.scorers:
+            scorers, notes = self._scorers_again(options, plan.design)
+        else:
+            scorers = list(self._scorers(options, plan.design))
+            plan.design = replace(plan.design, scorers=tuple(s.word or s.name for s in scorers))
         check_cases(scorers, plan.design.cases)
-        plan.design = replace(plan.design, scorers=tuple(s.word or s.name for s in scorers))
         making = Making(self, plan, self._parts, scorers)
         if options.resume:
-            making.session.news += not_asked(options, plan.design, self._resolve)
+            making.session.news += [*notes, *not_asked(options, plan.design, self._resolve)]
         return making
 
     def dry_run(self, options: CompareOptions) -> Estimate:
@@ -122,16 +126,24 @@ class Comparisons:
             )
         return Design.from_json(found)
 
-    def _scorers(self, options: CompareOptions, design: Design | None = None) -> tuple[Scorer, ...]:
+    def _scorers(self, options: CompareOptions, design: Design) -> tuple[Scorer, ...]:
         given = list(options.scorers) if not isinstance(options.scorers, Mapping) else options.scorers
-        if options.resume and not given and design is not None:
-            given = [word for word in design.scorers if ":" in word]
-        columns = list(design.cases[0].vars) if design is not None else None
-        return (
-            tuple(scorers_of(given, namespace=options.namespace, columns=columns, folder=options.folder))
-            if given
-            else ()
-        )
+        if not given:
+            return ()
+        columns = list(design.cases[0].vars)
+        return tuple(scorers_of(given, namespace=options.namespace, columns=columns, folder=options.folder))
+
+    def _scorers_again(self, options: CompareOptions, design: Design) -> tuple[list[Scorer], list[str]]:
+        """The scorers of an earlier run, as far as their words say what they are, and a note on each of the others."""
+        known: list[str] = []
+        notes: list[str] = []
+        for word in design.scorers:
+            try:
+                known += [s.word or s.name for s in self._scorers(replace(options, scorers=[word]), design)]
+            except (UsageError, PromptError):
+                notes.append(f"the scores by {one_line(word, 60)} are not here: `score()` makes them again")
+        # All at once: what a column is called depends on the others.
+        return list(self._scorers(replace(options, scorers=known), design)), notes
 
     def _likely_asks(self, plan: Plan) -> list[CellSpec]:
         """The judge's questions as they would be if every answer were as long as its prompt."""
