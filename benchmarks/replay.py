@@ -190,6 +190,8 @@ To reach: a recording of 10,000 exchanges opens in {OPEN_MS} ms; a replay adds {
 | --- | --- | --- | --- | --- | --- |
 {chr(10).join(opened)}
 
+Other work on the machine makes the wall's time longer, and leaves that of the CPU.
+
 ## One exchange, from request to last piece
 
 | tokens an answer | from memory, median ms | replayed, median ms | added, median ms | added, 99 of 100 below ms |

@@ -26,6 +26,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+import tiny_gguf
 from permissions import as_somebody
 
 REPO = Path(__file__).resolve().parents[2]
@@ -163,6 +164,19 @@ def test_keys_stay_in_memory_and_the_warning_is_given(image: Path, tmp_path: Pat
     assert "keys live in the memory of a kernel only" in done.stderr
     for path in (*(tmp_path / "tmp").rglob("*"), *image.rglob("*"), *(tmp_path / "writable-home").rglob("*")):
         assert not path.is_file() or key.encode() not in path.read_bytes()
+
+
+def test_the_model_of_the_image_answers_in_a_session(image: Path, tmp_path: Path) -> None:
+    tiny_gguf.write(image / "binder" / "model" / "small.gguf")
+    code = (
+        "import nbllm\n"
+        "reply = nbllm.chat('hello', model='local-gguf/small', params={'max_tokens': 5})\n"
+        "print(reply.model, bool(reply.text))"
+    )
+    environ = session(tmp_path, "missing", PYTHONPATH=str(REPO / "src"), NBLLM_OFFLINE="1")
+    done = start(image, environ, sys.executable, "-c", code)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["small", "True"]
 
 
 def test_without_a_model_a_session_starts_all_the_same(image: Path, tmp_path: Path) -> None:
