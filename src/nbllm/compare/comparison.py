@@ -7,9 +7,8 @@ and `retry_errors` go back to the workspace that made the comparison, and may co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from nbllm.compare import analysis, frames, page, page_text, reports
 from nbllm.compare.ballots import Vote, ballots
@@ -29,6 +28,7 @@ from nbllm.compare.design import Cell, Design
 from nbllm.compare.judging import Judged
 from nbllm.compare.llm_comparator import to_llm_comparator
 from nbllm.compare.manifest import manifest
+from nbllm.compare.origin import Facts, Origin
 from nbllm.compare.pictures import PICTURES, Svg
 from nbllm.compare.preferences import preferences
 from nbllm.compare.rows import tidy_rows
@@ -37,46 +37,9 @@ from nbllm.compare.scoring import Scores, score_rows
 from nbllm.errors import UnsupportedError, UsageError
 from nbllm.tables import Table
 
-if TYPE_CHECKING:
-    from nbllm.compare.options import EngineName
-
 UNNAMED = "unnamed-"
 """How the name of a comparison begins that nobody named."""
 _NO_ANSWERS = "no answers were scored: name a scorer (`score`), a judge (`judge`), or vote (`view`)"
-
-
-class Origin(Protocol):
-    """Where a comparison comes from, and who can go on with it."""
-
-    def judge(self, comparison: Comparison, ref: str | None, rubric: str | None) -> Judged:
-        """Ask a judge about answers that are there."""
-        ...
-
-    def again(self, comparison: Comparison, *, retry_errors: bool) -> Comparison:
-        """Ask what is missing."""
-        ...
-
-    def votes(self, name: str) -> list[Vote]:
-        """What was voted, oldest first."""
-        ...
-
-    def keep_vote(self, name: str, vote: Vote) -> None:
-        """Keep a vote."""
-        ...
-
-    def view(self, comparison: Comparison, *, blind: bool, voter: str | None) -> Any:
-        """The widget."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What else is known of a run, for the manifest."""
-
-    engine: EngineName = "local"
-    hosts: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    scorers: tuple[Scorer, ...] = field(default=())
 
 
 class Comparison:
@@ -205,7 +168,7 @@ class Comparison:
     def stats(
         self, a: str | None = None, b: str | None = None, *, scorer: str | None = None, group: str | None = None
     ) -> Table:
-        """The paired difference of two arms, or of every pair with Holm\'s correction. Needs the extra `stats`.
+        """The paired difference of two arms, or of every pair with Holm's correction; faster with the extra `stats`.
 
         Args:
             a: A model or the label of an arm; None: every pair.
@@ -215,7 +178,7 @@ class Comparison:
 
         Raises:
             UsageError: There is no such arm or scorer, or nothing was scored.
-            UnsupportedError: numpy and scipy are not installed.
+            UnsupportedError: Nothing can be said of these arms.
         """
         if (a is None) != (b is None):
             raise UsageError("stats takes two models, or none for every pair")

@@ -16,12 +16,13 @@ from nbllm import aio
 from nbllm.compare import ledger as ledgers
 from nbllm.compare.ballots import Vote
 from nbllm.compare.cells import CellSpec, Outcome
-from nbllm.compare.comparison import UNNAMED, Comparison, Facts
+from nbllm.compare.comparison import UNNAMED, Comparison
 from nbllm.compare.design import Asked, Design, make_design
 from nbllm.compare.estimate import Estimate
 from nbllm.compare.judge import JudgePlan
 from nbllm.compare.judging import Judged, judged, plan_of
 from nbllm.compare.options import ENGINES, CompareOptions
+from nbllm.compare.origin import Facts
 from nbllm.compare.progress import Progress
 from nbllm.compare.resuming import not_asked
 from nbllm.compare.rows import tidy_rows
