@@ -162,6 +162,20 @@ def text_of(asked: tuple[str, str]) -> str:
     return echo(*asked)
 
 
+def _wait_for_a_moment(models: Models, child: int, chance: random.Random, *, whole: int) -> bool:
+    """Wait until some more cells were asked: none, a few, or the last. Whether there is something to kill."""
+    before, wanted = len(models.asked), chance.randrange(-1, _CELLS // 4)
+    while len(models.asked) - before < wanted:
+        if len(set(models.asked)) == whole:
+            break
+        time.sleep(0.001)
+    else:
+        time.sleep(chance.uniform(0, 0.03))
+        return Path(f"/proc/{child}").exists()
+    time.sleep(chance.uniform(0, 0.03))
+    return len(set(models.asked[before:])) > 0 and Path(f"/proc/{child}").exists()
+
+
 @pytest.mark.campaign
 @pytest.mark.timeout(3600)
 def test_kill_9_at_any_point_pays_for_no_committed_cell_again_and_loses_none(
@@ -180,16 +194,7 @@ def test_kill_9_at_any_point_pays_for_no_committed_cell_again_and_loses_none(
             told = None
             while told is None:
                 child = runner.start(name)
-                before = len(models.asked)
-                deadline = time.monotonic() + 60
-                if killed < points:
-                    # Somewhere in the run: before the first request, in the midst, or after the last.
-                    wait_for = chance.randrange(-1, _CELLS // 2)
-                    while len(models.asked) - before < wait_for and time.monotonic() < deadline:
-                        if not Path(f"/proc/{child}").exists() or len(set(models.asked)) == comparisons * _CELLS:
-                            break
-                        time.sleep(0.001)
-                    time.sleep(chance.uniform(0, 0.03))
+                if killed < points and _wait_for_a_moment(models, child, chance, whole=comparisons * _CELLS):
                     os.kill(child, signal.SIGKILL)
                 told = runner.end()
                 if told is None:
