@@ -2,7 +2,8 @@
 
 A coroutine as a task would hold a worker's thread for as long as it waits, so each task is a whole shard that runs its
 own asyncio. Only the driver claims, counts and writes. What a lost worker had answered is there already; what it had
-not is asked again in a new shard, so at most the requests under way on that worker (its `at_once`) are paid twice.
+not is asked again in a new shard, so what is paid twice is at most what was under way on that worker (its `at_once`),
+and the answers of its last milliseconds that it had not told yet.
 
 A provider's limits are divided: requests and tokens a minute among the workers, which are processes and each keep
 their share, and requests at once among the threads, each of which asks one shard.
@@ -77,9 +78,10 @@ class DaskEngine:
             ) from None
         if self._cluster is None:
             # What goes wrong is told by the run; the log of a cluster that nobody else uses is noise in a notebook.
+            # No dashboard; the small server for health, which it has in any case, on a free port of loopback.
             own = distributed.LocalCluster(
-                n_workers=min(_PROCESSES, os.cpu_count() or 1), threads_per_worker=1, dashboard_address=None,
-                silence_logs=logging.CRITICAL, asynchronous=True,
+                n_workers=min(_PROCESSES, os.cpu_count() or 1), threads_per_worker=1, dashboard_address="127.0.0.1:0",
+                scheduler_kwargs={"dashboard": False}, silence_logs=logging.CRITICAL, asynchronous=True,
             )  # fmt: skip
             async with own as cluster, distributed.Client(cluster, asynchronous=True, set_as_default=False) as client:
                 yield client
