@@ -36,7 +36,10 @@ _CONNECT_S = 10.0
 _PROCESSES = 4
 """Of a cluster on this machine, or fewer where it has fewer cores: more would only divide the limits further."""
 
-_SHIPPED = ("name", "kind", "base_url", "env", "base_url_env", "auth", "params", "extra_body", "quirks", "timeout")
+_SHIPPED = (
+    "name", "kind", "base_url", "env", "base_url_env", "auth", "key_optional", "params", "extra_body", "quirks",
+    "timeout", "confirmed_http",
+)  # fmt: skip
 """Fields of a row that a worker is told. Headers may be secrets, and stay here."""
 
 
@@ -232,7 +235,10 @@ class _Drive:
         if outcome.error_type != MissingKeyError.__name__:
             return said
         names = " or ".join(self._row(spec.request.provider).env[:2]) or "its variable"
-        return f"{said} on the workers; set {names} in the environment in which they are started"
+        return (
+            f"{said} on the workers; set {names} in the environment in which they are started, and put a provider of "
+            "your own into their config.toml (`%llm_providers export FILE`)"
+        )
 
     async def _keep(self, outcome: Outcome) -> None:
         try:

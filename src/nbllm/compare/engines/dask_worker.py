@@ -86,17 +86,24 @@ def this_process() -> str:
 
 
 def _learn(services: Services, rows: Mapping[str, Mapping[str, Any]], *, at_home: bool) -> None:
-    """Take the driver's rows. In a cluster of threads they are there already, and stay as they are."""
+    """Take the driver's rows, as far as they are not known here: a key belongs to where the worker's own row points.
+
+    In a cluster of threads all is known, and the limits are those of the whole process.
+    """
     for provider_id, fields in rows.items():
-        if not (at_home and _address_of(services, provider_id) == fields.get("base_url")):
-            services.registry.set_session(provider_id, **fields)
+        known = _known(services, provider_id)
+        new = {name: value for name, value in fields.items() if known.get(name) != value}
+        if at_home and known.get("base_url") == fields.get("base_url"):
+            continue
+        if new:
+            services.registry.set_session(provider_id, **new)
 
 
-def _address_of(services: Services, provider_id: str) -> str | None:
+def _known(services: Services, provider_id: str) -> Mapping[str, Any]:
     try:
-        return services.registry.get(provider_id).base_url
+        return services.registry.get(provider_id).model_dump(mode="json")
     except RegistryError:
-        return None
+        return {}
 
 
 def _wait_while_wanted(asking: concurrent.futures.Future[None], worker: Any, task: Any) -> None:

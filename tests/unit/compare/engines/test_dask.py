@@ -170,7 +170,7 @@ def _with_a_key(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     """`own`, the same server with a key from the environment and a header."""
     monkeypatch.setenv("OWN_API_KEY", _KEY)
     url = workspace.registry.get("lab").base_url
-    workspace.registry.add("own", base_url=url, kind="openai", headers={"X-Team": _HEADER})
+    workspace.registry.add("own", base_url=url, kind="openai", key_optional=False, headers={"X-Team": _HEADER})
 
 
 def test_a_key_that_the_workers_do_not_have_stops_the_lane_and_says_where_to_set_it(
@@ -213,9 +213,9 @@ def test_neither_key_nor_header_is_in_what_is_sent_to_the_workers(client: Any, m
 # ---------------------------------------------------------------- stopped on the way
 
 
-def _stopped_after(models: Models, most: int) -> None:
+def _stopped_before_the_end(models: Models) -> None:
     wait_until_quiet(models)
-    assert len(models.asked) < most, "the workers went on for nobody"
+    assert len(models.asked) < CELLS, "the workers went on for nobody"
 
 
 def test_an_interrupt_ends_the_shards_and_keeps_what_was_answered(client: Any) -> None:
@@ -229,7 +229,7 @@ def test_an_interrupt_ends_the_shards_and_keeps_what_was_answered(client: Any) -
 
         with pytest.raises(KeyboardInterrupt):
             making.complete(interrupt)
-        _stopped_after(models, CELLS)
+        _stopped_before_the_end(models)
         done = {row["text"] for row in workspace.comparisons.load("n").cells}
         assert len(done) >= 5
         asked = len(models.asked)
@@ -256,7 +256,7 @@ def test_a_store_that_fails_ends_the_shards(client: Any, monkeypatch: pytest.Mon
         monkeypatch.setattr(Store, "_write", write)
         with pytest.raises(StoreError, match="No space left"):
             making.complete()
-        _stopped_after(models, CELLS)
+        _stopped_before_the_end(models)
         assert len(making.comparison()) > 10
 
 
@@ -279,7 +279,7 @@ def test_a_driver_that_is_killed_is_not_asked_for_any_longer(client: Any) -> Non
             time.sleep(0.01)
         driver.kill()
         driver.wait(30)
-        _stopped_after(models, CELLS)
+        _stopped_before_the_end(models)
         found = compare(workspace, PROMPTS, name="n")
         assert [row["status"] for row in found.cells] == ["ok"] * CELLS
         assert sum(row["from_store"] for row in found.cells) > 0
