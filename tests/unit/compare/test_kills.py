@@ -13,6 +13,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -26,6 +27,8 @@ from compare_server import Models, comparing, echo
 
 _PROMPTS, _AT_ONCE = 75, 8
 _CELLS = 2 * _PROMPTS
+_PATIENCE_S = 90.0
+"""No run takes this long, unless the claims of a dead one hold it up, which do so for 120 s."""
 
 _RUNNER = """
 import json, os, sys
@@ -79,14 +82,17 @@ class Runner:
         env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tests.parent / "src"), str(tests)])}
         self._process = subprocess.Popen(
             [sys.executable, "-c", _RUNNER, url, str(_PROMPTS), str(_AT_ONCE)],
-            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         assert self._line() == "ready"
 
     def _line(self) -> str:
         assert self._process.stdout is not None
+        watchdog = threading.Timer(_PATIENCE_S, os.killpg, (self._process.pid, signal.SIGKILL))
+        watchdog.start()
         line = self._process.stdout.readline()
-        assert line, "the runner ended"
+        watchdog.cancel()
+        assert line, "the runner ended, or a run was held up"
         return line.strip()
 
     def start(self, name: str) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import importlib
+import json
 import os
 import platform
 from collections.abc import Callable, Mapping, Sequence
@@ -29,6 +30,9 @@ and `services`: the name (`module:function`) of what gives the worker's own prov
 
 _LOOK_S = 0.5
 """A worker looks this often whether its shard is still wanted."""
+
+_lanes: dict[str, dict[str, Lane]] = {}
+"""Of the run that was served last, by provider: its next shard goes on at the pace that was found."""
 
 
 class _ShardDesk:
@@ -59,8 +63,8 @@ class _ShardDesk:
         return {}
 
 
-def run_shard(shard: Shard) -> list[dict[str, Any]]:
-    """Ask the cells of a shard; their outcomes as JSON.
+def run_shard(payload: str) -> list[dict[str, Any]]:
+    """Ask the cells of a shard, which comes as JSON; their outcomes as JSON.
 
     Raises:
         ProviderError: Another worker began this shard and died: the scheduler gives it out again by itself, and asking
@@ -68,6 +72,7 @@ def run_shard(shard: Shard) -> list[dict[str, Any]]:
     """
     from distributed import get_worker  # noqa: PLC0415  (only on a worker)
 
+    shard: Shard = json.loads(payload)
     worker = get_worker()
     if _began_before(worker, shard["id"]):
         raise ProviderError("the worker that asked this shard was lost")
@@ -75,7 +80,7 @@ def run_shard(shard: Shard) -> list[dict[str, Any]]:
     _learn(services, shard["rows"], at_home=shard["driver"] == this_process())
     desk = _ShardDesk(lambda shape: worker.log_event(shard["topic"], shape))
     specs = [CellSpec.from_json(shape) for shape in shard["cells"]]
-    asking = aio.submit(_ask(services, specs, desk, shard["at_once"]))
+    asking = aio.submit(_ask(services, specs, desk, _lanes_of(shard["topic"]), shard["at_once"]))
     _wait_while_wanted(asking, worker, worker.get_current_task())
     return desk.came
 
@@ -143,7 +148,14 @@ def _services(name: str) -> Services:
     return found
 
 
-async def _ask(services: Services, specs: Sequence[CellSpec], desk: _ShardDesk, at_once: int) -> None:
-    lanes: dict[str, Lane] = {}
+def _lanes_of(run: str) -> dict[str, Lane]:
+    if run not in _lanes:
+        _lanes.clear()
+    return _lanes.setdefault(run, {})
+
+
+async def _ask(
+    services: Services, specs: Sequence[CellSpec], desk: _ShardDesk, lanes: dict[str, Lane], at_once: int
+) -> None:
     engine = LocalEngine(Asker(services), lambda name: lanes.setdefault(name, Lane(cap=at_once)))
     await engine.run(specs, desk)

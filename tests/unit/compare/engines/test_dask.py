@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import pickle
@@ -143,7 +144,8 @@ def test_a_worker_that_is_killed_takes_no_answer_along(client: Any) -> None:
     assert any("a worker was lost" in note for note in found.notes)
 
 
-def test_a_scheduler_that_is_not_there_is_told_before_anything_is_asked() -> None:
+def test_a_scheduler_that_is_not_there_is_told_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nbllm.compare.engines.dask._CONNECT_S", 0.5)
     with comparing() as (workspace, models):
         for address in ("tcp://127.0.0.1:9", "nowhere:at:all"):
             with pytest.raises(UnreachableError, match="there is no Dask scheduler"):
@@ -205,7 +207,8 @@ def test_neither_key_nor_header_is_in_what_is_sent_to_the_workers(client: Any, m
     assert _KEY.encode() not in whole
     assert _HEADER.encode() not in whole
     assert b"X-Team" not in whole
-    [lab] = [args[0] for _, args, _ in map(pickle.loads, shipped) if "lab" in args[0]["rows"]]
+    payloads = [json.loads(args[0]) for _, args, _ in map(pickle.loads, shipped)]
+    [lab] = [payload for payload in payloads if "lab" in payload["rows"]]
     assert lab["rows"]["lab"]["rate_limit"] == {"concurrency": 4, "requests_per_minute": 25_000}  # a half for each
     assert lab["at_once"] == 4
 
