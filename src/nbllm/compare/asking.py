@@ -60,6 +60,7 @@ class Asker:
         self._patience = patience
         self._lines: dict[str, asyncio.Task[_Line]] = {}
         self._turns: dict[str, asyncio.Lock] = {}
+        self._live = services.recordings.mode == "off"
 
     async def ask(self, spec: CellSpec, *, on_limit: OnLimit | None = None) -> Outcome:
         """What came of a cell. Errors of nbllm are outcomes; nothing is raised but a cancellation."""
@@ -82,7 +83,7 @@ class Asker:
 
         Else the answers of two repeats would change places when it is replayed, and with them times and scores.
         """
-        if self._services.recordings.mode == "off":
+        if self._live:
             return contextlib.nullcontext()
         return self._turns.setdefault(request.key(), asyncio.Lock())
 
@@ -107,9 +108,8 @@ class Asker:
 
     async def _stream(self, request: ChatRequest, attempt: _Attempt, line: _Line, on_limit: OnLimit | None) -> None:
         services, provider = self._services, line.endpoint.provider
-        replays = services.recordings.stands_in(
-            provider.id, has_key=line.endpoint.key is not None or not provider.needs_key
-        )
+        has_key = line.endpoint.key is not None or not provider.needs_key
+        replays = not self._live and services.recordings.stands_in(provider.id, has_key=has_key)
         WITNESS.set(attempt.witness)
 
         def begin(number: int) -> AsyncIterator[Delta]:
