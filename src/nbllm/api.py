@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from nbllm.catalog.table import ModelTable
@@ -12,6 +14,7 @@ from nbllm.compare.comparison import Comparison
 from nbllm.compare.comparisons import Comparisons
 from nbllm.compare.design import Prompts
 from nbllm.compare.options import CompareOptions, EngineName
+from nbllm.compare.progress import Progress
 from nbllm.connection.overview import ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation
@@ -178,7 +181,8 @@ def compare(
         prompts=prompts, models=models, repeats=repeats, data=data, scorers=scorers, judge=judge, params=params or {},
         budget_usd=budget_usd, name=name, seed=seed, engine=engine, **more,
     )  # fmt: skip
-    return _comparisons().run(options)
+    with _progress() as tell:
+        return _comparisons().run(options, tell)
 
 
 async def acompare(prompts: Prompts, models: str | Sequence[str], **options: Any) -> Comparison:
@@ -194,6 +198,18 @@ def comparison(name: str) -> Comparison:
         StoreError: There is none of this name.
     """
     return _comparisons().load(name)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Progress], object] | None]:
+    """How far a comparison is, on an output of the notebook; nothing where there is none."""
+    if "ipykernel" not in sys.modules:
+        yield None
+        return
+    from nbllm.notebook.progress import RunProgress  # noqa: PLC0415  (only where there is a notebook)
+
+    with RunProgress() as progress:
+        yield progress.show
 
 
 def _comparisons() -> Comparisons:

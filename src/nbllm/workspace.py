@@ -451,10 +451,19 @@ def news() -> list[str]:
     return [] if _current is None else _current.news()
 
 
-def forget_current() -> None:
-    """Close the workspace of this process; the next `current()` makes a new one."""
+def exchange_current(other: Workspace | None) -> Workspace | None:
+    """Put another in the place of the workspace of this process (None: a new one when it is needed); the one before.
+
+    Closes nothing: a test sets what was there aside, and puts it back.
+    """
     global _current
     with _lock:
-        before, _current = _current, None
+        before, _current = _current, other
+    return before
+
+
+def forget_current() -> None:
+    """Close the workspace of this process; the next `current()` makes a new one."""
+    before = exchange_current(None)
     if before is not None:
         before.close()

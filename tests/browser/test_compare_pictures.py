@@ -125,8 +125,7 @@ def check_boxes(found: list[dict[str, Any]]) -> None:
                 assert overlap(one, other) <= 0.5, (one, other)
 
 
-@pytest.mark.parametrize("n", [5, 30])
-@pytest.mark.parametrize("width", [360, 640])
+@pytest.mark.parametrize(("n", "width"), [(5, 360), (30, 640)])
 def test_no_text_is_cut_or_covered_by_measured_boxes(lab: Lab, browser: Any, n: int, width: int) -> None:
     page, _ = shown(lab, browser, n, width)
     sources = documents(page)

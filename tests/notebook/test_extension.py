@@ -17,8 +17,9 @@ from chatting import says
 from shell import bare, loaded
 
 DENIED = ("openai", "httpx2", "httpcore2", "pydantic", "sqlalchemy", "alembic", "keyring", "cryptography", "ipywidgets",
-          "anywidget", "pandas", "numpy", "polars", "nh3", "markdown_it", "pygments.lexers.python", "tomlkit", "typer",
-          "rich", "genai_prices", "platformdirs.macos", "jsonschema", "filelock")  # fmt: skip
+          "anywidget", "pandas", "numpy", "scipy", "polars", "pyarrow", "distributed", "nh3", "markdown_it",
+          "pygments.lexers.python", "tomlkit", "typer", "rich", "genai_prices", "platformdirs.macos", "jsonschema",
+          "filelock")  # fmt: skip
 
 
 def fresh(code: str) -> dict[str, Any]:

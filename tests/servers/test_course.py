@@ -1,4 +1,4 @@
-"""The course against real servers: what its recordings show is what happens, and a new recording replays to the same."""
+"""The course against real servers: what recordings show is what happens, and a new one replays to the same."""
 
 from __future__ import annotations
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import assert_type
 
 import nbllm
+from nbllm.compare.comparison import Comparison
+from nbllm.compare.pictures import Svg
 from nbllm.connection.overview import ProviderTable
 from nbllm.connection.result import ConnectionCheck
 from nbllm.conversations import Conversation
 from nbllm.providers.registry import Registry
+from nbllm.tables import Table
 from nbllm.workspace import Workspace
 
 assert_type(nbllm.chat("hi"), nbllm.Reply)
@@ -33,3 +37,30 @@ async def ask() -> None:
 
 nbllm.chat("hi", modle="x")  # type: ignore[call-arg]
 nbllm.chat(1)  # type: ignore[arg-type]
+
+# ---------------------------------------------------------------- comparisons
+
+compared = nbllm.compare("hi", ["demo/guide", "demo/echo"], repeats=3, params={"temperature": [0, 1]}, budget_usd=2.5)
+assert_type(compared, Comparison)
+assert_type(nbllm.compare(["hi", "ho"], "demo/echo", name="study", engine="dask", resume=True), Comparison)
+assert_type(nbllm.comparison("study"), Comparison)
+assert_type(compared.cells, Table)
+assert_type(compared.summary(group="topic"), Table)
+assert_type(compared.stats("a", "b"), Table)
+assert_type(compared.ranking("votes"), Table)
+assert_type(compared.plot("scores"), Svg)
+assert_type(compared.score("exact:right", lambda reply, case: 1.0), Comparison)
+assert_type(compared.judge("demo/guide"), Comparison)
+assert_type(compared.resume(), Comparison)
+assert_type(compared.retry_errors(), Comparison)
+assert_type(compared.to_csv("cells.csv"), Path)
+assert_type(compared.notes, list[str])
+
+
+async def ask_many() -> None:
+    """The awaited form."""
+    assert_type(await nbllm.acompare("hi", ["demo/guide", "demo/echo"], repeats=2), Comparison)
+
+
+nbllm.compare("hi")  # type: ignore[call-arg]
+nbllm.compare("hi", ["demo/echo"], engine="ray")  # type: ignore[arg-type]

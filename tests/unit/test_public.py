@@ -46,9 +46,10 @@ def test_a_command_that_asks_nothing_imports_nothing_heavy(words: list[str]) -> 
     assert not _modules_after(code).intersection(HEAVY) - {"pydantic"}
 
 
-@pytest.mark.parametrize("name", ["chat", "providers"])
+@pytest.mark.parametrize("name", ["chat", "providers", "compare"])
 def test_a_function_named_like_a_package_is_both(name: str) -> None:
     import nbllm.chat.run
+    import nbllm.compare.run
     import nbllm.providers.registry
 
     found = getattr(nbllm, name)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +53,8 @@ def compare(
     options = replace(options, **{name: value for name, value in given.items() if value is not None})
     comparisons = current().comparisons
     if dry_run:
-        show(comparisons.dry_run(options).to_text())
+        found = comparisons.dry_run(options)
+        typer.echo(json.dumps(asdict(found), indent=1, default=float)) if as_json else show(found.to_text())
         return 0
     making = comparisons.open(options)
     status = _complete(making)
@@ -151,12 +153,36 @@ def read_options(file: Path) -> Any:
     known = [n for n in CompareOptions.__dataclass_fields__ if n not in ("namespace", "folder", "cluster")]
     for name in found:
         if name not in known:
-            raise UsageError(f"{file.name}: there is no key {one_line(name, 40)}", hint=f"there are {', '.join(known)}")
+            close = difflib.get_close_matches(name, known, n=2)
+            hint = f"did you mean {' or '.join(close)}?" if close else f"there are {', '.join(known)}"
+            raise UsageError(f"{file.name}: there is no key {one_line(name, 40)}", hint=hint)
+        if not _fits(name, found[name]):
+            raise UsageError(f"{file.name}: the key {name} takes {_KINDS[name][1]}", hint="see `nbllm compare --help`")
     if isinstance(found.get("data"), str):
         found["data"] = read_file((file.parent / found["data"]).resolve())
     if isinstance(found.get("scorers"), str):
         found["scorers"] = [found["scorers"]]
     return CompareOptions(**found, folder=file.parent.resolve())
+
+
+_TEXT, _YES_OR_NO, _WHOLE = ((str,), "a text"), ((bool,), "true or false"), ((int,), "a whole number")
+_KINDS: Mapping[str, tuple[tuple[type, ...], str]] = {
+    "prompts": ((str, list, dict), "a text, a list of texts, or a table of names and texts"),
+    "models": ((str, list), "a list of texts"),
+    "data": ((str, list), "the name of a file, or a list of tables"),
+    "scorers": ((str, list, dict), "a list of words, or a table of names and words"),
+    "params": ((dict,), "a table"),
+    "budget_usd": ((int, float), "a number of USD"),
+    **dict.fromkeys(("judge", "rubric", "system", "name", "engine"), _TEXT),
+    **dict.fromkeys(("allow_unknown_price", "resume", "retry_errors", "yes"), _YES_OR_NO),
+    **dict.fromkeys(("repeats", "seed"), _WHOLE),
+}
+"""What each key of the file may be, and how that is called."""
+
+
+def _fits(name: str, value: Any) -> bool:
+    kinds, _ = _KINDS[name]
+    return isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool))
 
 
 def _read(file: Path) -> dict[str, Any]:

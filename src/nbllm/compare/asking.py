@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
@@ -58,13 +59,16 @@ class Asker:
         self._services = services
         self._patience = patience
         self._lines: dict[str, asyncio.Task[_Line]] = {}
+        self._turns: dict[str, asyncio.Lock] = {}
+        self._live = services.recordings.mode == "off"
 
     async def ask(self, spec: CellSpec, *, on_limit: OnLimit | None = None) -> Outcome:
         """What came of a cell. Errors of nbllm are outcomes; nothing is raised but a cancellation."""
         attempt = _Attempt(spec, schema.now())
         try:
             line = await self._line(spec.request.provider)
-            await self._answer(attempt, line, on_limit)
+            async with self._turn(spec.request):
+                await self._answer(attempt, line, on_limit)
             return await self._finished(attempt, line)
         except NbllmError as exc:
             return attempt.failed(exc)
@@ -73,6 +77,15 @@ class Asker:
         if provider_id not in self._lines:
             self._lines[provider_id] = asyncio.ensure_future(self._open(provider_id))
         return await asyncio.shield(self._lines[provider_id])
+
+    def _turn(self, request: ChatRequest) -> AbstractAsyncContextManager[object]:
+        """A recording knows answers to the same question by their order, so repeats then wait for each other.
+
+        Else the answers of two repeats would change places when it is replayed, and with them times and scores.
+        """
+        if self._live:
+            return contextlib.nullcontext()
+        return self._turns.setdefault(request.key(), asyncio.Lock())
 
     async def _open(self, provider_id: str) -> _Line:
         services = self._services
@@ -95,9 +108,8 @@ class Asker:
 
     async def _stream(self, request: ChatRequest, attempt: _Attempt, line: _Line, on_limit: OnLimit | None) -> None:
         services, provider = self._services, line.endpoint.provider
-        replays = services.recordings.stands_in(
-            provider.id, has_key=line.endpoint.key is not None or not provider.needs_key
-        )
+        has_key = line.endpoint.key is not None or not provider.needs_key
+        replays = not self._live and services.recordings.stands_in(provider.id, has_key=has_key)
         WITNESS.set(attempt.witness)
 
         def begin(number: int) -> AsyncIterator[Delta]:

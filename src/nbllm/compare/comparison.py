@@ -7,9 +7,8 @@ and `retry_errors` go back to the workspace that made the comparison, and may co
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any
 
 from nbllm.compare import analysis, frames, page, page_text, reports
 from nbllm.compare.ballots import Vote, ballots
@@ -17,6 +16,8 @@ from nbllm.compare.ballots import duels_of as duels_of_votes
 from nbllm.compare.cells import Arm, Case, Duel, Outcome
 from nbllm.compare.comparison_tables import (
     DifferenceTable,
+    WideTable,
+    cells_table,
     find_arm,
     ranking_table,
     stats_table,
@@ -27,6 +28,7 @@ from nbllm.compare.design import Cell, Design
 from nbllm.compare.judging import Judged
 from nbllm.compare.llm_comparator import to_llm_comparator
 from nbllm.compare.manifest import manifest
+from nbllm.compare.origin import Facts, Origin
 from nbllm.compare.pictures import PICTURES, Svg
 from nbllm.compare.preferences import preferences
 from nbllm.compare.rows import tidy_rows
@@ -35,46 +37,9 @@ from nbllm.compare.scoring import Scores, score_rows
 from nbllm.errors import UnsupportedError, UsageError
 from nbllm.tables import Table
 
-if TYPE_CHECKING:
-    from nbllm.compare.options import EngineName
-
 UNNAMED = "unnamed-"
 """How the name of a comparison begins that nobody named."""
 _NO_ANSWERS = "no answers were scored: name a scorer (`score`), a judge (`judge`), or vote (`view`)"
-
-
-class Origin(Protocol):
-    """Where a comparison comes from, and who can go on with it."""
-
-    def judge(self, comparison: Comparison, ref: str | None, rubric: str | None) -> Judged:
-        """Ask a judge about answers that are there."""
-        ...
-
-    def again(self, comparison: Comparison, *, retry_errors: bool) -> Comparison:
-        """Ask what is missing."""
-        ...
-
-    def votes(self, name: str) -> list[Vote]:
-        """What was voted, oldest first."""
-        ...
-
-    def keep_vote(self, name: str, vote: Vote) -> None:
-        """Keep a vote."""
-        ...
-
-    def view(self, comparison: Comparison, *, blind: bool, voter: str | None) -> Any:
-        """The widget."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What else is known of a run, for the manifest."""
-
-    engine: EngineName = "local"
-    hosts: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()
-    scorers: tuple[Scorer, ...] = field(default=())
 
 
 class Comparison:
@@ -115,8 +80,11 @@ class Comparison:
 
     @property
     def cells(self) -> Table:
-        """One row a cell that was asked, with the fixed columns, then one for each scorer, and the judge\'s."""
-        return Table(self._rows)
+        """One row a cell that was asked, with the fixed columns, then one for each scorer, and the judge\'s.
+
+        A few columns and the first 200 rows are shown; all of them are there.
+        """
+        return cells_table(self._rows)
 
     @property
     def scored_by(self) -> tuple[Scorer, ...]:
@@ -179,7 +147,7 @@ class Comparison:
             at = (row["prompt_id"], row["repeat"])
             line = found.setdefault(at, {"prompt_id": at[0], "repeat": at[1]} | {a.label: None for a in self.arms})
             line[self._label(row)] = row[value]
-        return Table(list(found.values()))
+        return WideTable(list(found.values()), columns=["prompt_id", "repeat", *(a.label for a in self.arms)])
 
     def _label(self, row: Mapping[str, Any]) -> str:
         return next(a.label for a in self.arms if a.model == row["model"] and dict(a.params) == row["params"])
@@ -200,7 +168,7 @@ class Comparison:
     def stats(
         self, a: str | None = None, b: str | None = None, *, scorer: str | None = None, group: str | None = None
     ) -> Table:
-        """The paired difference of two arms, or of every pair with Holm\'s correction. Needs the extra `stats`.
+        """The paired difference of two arms, or of every pair with Holm's correction; faster with the extra `stats`.
 
         Args:
             a: A model or the label of an arm; None: every pair.
@@ -210,7 +178,7 @@ class Comparison:
 
         Raises:
             UsageError: There is no such arm or scorer, or nothing was scored.
-            UnsupportedError: numpy and scipy are not installed.
+            UnsupportedError: Nothing can be said of these arms.
         """
         if (a is None) != (b is None):
             raise UsageError("stats takes two models, or none for every pair")
@@ -238,11 +206,11 @@ class Comparison:
         found: list[dict[str, Any]] = []
         for name in self._chosen(scorer):
             found += analysis.consistency_rows(self._rows, self.arms, name, ks)
-        return Table(found)
+        return WideTable(found)
 
     def latency(self) -> Table:
         """p50 and p95 with intervals, of answers that did not come from the store."""
-        return Table(analysis.latency_rows(self._rows, self.arms, seed=self.design.seed))
+        return WideTable(analysis.latency_rows(self._rows, self.arms, seed=self.design.seed))
 
     def _chosen(self, scorer: str | None) -> tuple[str, ...]:
         if not self.scorers:
@@ -405,7 +373,8 @@ class Comparison:
         found = manifest(
             rows=self._plain, arms=self.arms, name=self.name, repeats=design.repeats, seed=design.seed,
             engine=self._facts.engine, system=design.system, base_urls=self._facts.hosts, judge=design.judge,
-            rubric=design.rubric, scorers={s.name: s.function for s in self.scored_by}, n_planned=len(self._cells),
+            rubric=design.rubric, scorers={s.name: (s.word, s.version) for s in self.scored_by},
+            n_planned=len(self._cells),
         )  # fmt: skip
         return found | {"data_sha256": design.data_sha256, "template_sha256": design.template_sha256}
 

@@ -16,13 +16,15 @@ from nbllm import aio
 from nbllm.compare import ledger as ledgers
 from nbllm.compare.ballots import Vote
 from nbllm.compare.cells import CellSpec, Outcome
-from nbllm.compare.comparison import UNNAMED, Comparison, Facts
+from nbllm.compare.comparison import UNNAMED, Comparison
 from nbllm.compare.design import Asked, Design, make_design
 from nbllm.compare.estimate import Estimate
 from nbllm.compare.judge import JudgePlan
 from nbllm.compare.judging import Judged, judged, plan_of
 from nbllm.compare.options import ENGINES, CompareOptions
+from nbllm.compare.origin import Facts
 from nbllm.compare.progress import Progress
+from nbllm.compare.resuming import not_asked
 from nbllm.compare.rows import tidy_rows
 from nbllm.compare.scorers import Scorer, check_cases, scorers_of
 from nbllm.compare.session import Parts, Plan, Session, address_of, in_asking_order, plan_cells
@@ -61,10 +63,17 @@ class Comparisons:
             NbllmError: It cannot be made as it was asked for.
         """
         plan = self._plan(options)
-        scorers = self._scorers(options, plan.design)
+        notes: list[str] = []
+        if options.resume and not options.scorers:
+            scorers, notes = self._scorers_again(options, plan.design)
+        else:
+            scorers = list(self._scorers(options, plan.design))
+            plan.design = replace(plan.design, scorers=tuple(s.word or s.name for s in scorers))
         check_cases(scorers, plan.design.cases)
-        plan.design = replace(plan.design, scorers=tuple(s.word or s.name for s in scorers))
-        return Making(self, plan, self._parts, scorers)
+        making = Making(self, plan, self._parts, scorers)
+        if options.resume:
+            making.session.news += [*notes, *not_asked(options, plan.design, self._resolve)]
+        return making
 
     def dry_run(self, options: CompareOptions) -> Estimate:
         """What a run would send and cost. Sends nothing, needs no key."""
@@ -118,16 +127,24 @@ class Comparisons:
             )
         return Design.from_json(found)
 
-    def _scorers(self, options: CompareOptions, design: Design | None = None) -> tuple[Scorer, ...]:
+    def _scorers(self, options: CompareOptions, design: Design) -> tuple[Scorer, ...]:
         given = list(options.scorers) if not isinstance(options.scorers, Mapping) else options.scorers
-        if options.resume and not given and design is not None:
-            given = [word for word in design.scorers if ":" in word]
-        columns = list(design.cases[0].vars) if design is not None else None
-        return (
-            tuple(scorers_of(given, namespace=options.namespace, columns=columns, folder=options.folder))
-            if given
-            else ()
-        )
+        if not given:
+            return ()
+        columns = list(design.cases[0].vars)
+        return tuple(scorers_of(given, namespace=options.namespace, columns=columns, folder=options.folder))
+
+    def _scorers_again(self, options: CompareOptions, design: Design) -> tuple[list[Scorer], list[str]]:
+        """The scorers of an earlier run, as far as their words say what they are, and a note on each of the others."""
+        known: list[str] = []
+        notes: list[str] = []
+        for word in design.scorers:
+            try:
+                known += [s.word or s.name for s in self._scorers(replace(options, scorers=[word]), design)]
+            except (UsageError, PromptError):
+                notes.append(f"the scores by {one_line(word, 60)} are not here: `score()` makes them again")
+        # All at once: what a column is called depends on the others.
+        return list(self._scorers(replace(options, scorers=known), design)), notes
 
     def _likely_asks(self, plan: Plan) -> list[CellSpec]:
         """The judge's questions as they would be if every answer were as long as its prompt."""
@@ -230,6 +247,7 @@ class Making:
 
     Attributes:
         begun: Whether there is anything to show.
+        unnamed: Whether nobody gave it a name.
     """
 
     def __init__(self, home: Comparisons, plan: Plan, parts: Parts, scorers: Sequence[Scorer]) -> None:
@@ -237,6 +255,7 @@ class Making:
         self.scorers = tuple(scorers)
         self.session = Session(plan, parts)
         self.begun = False
+        self.unnamed = plan.name.startswith(UNNAMED)
 
     def complete(self, on_progress: OnProgress | None = None) -> None:
         """Ask everything, on an ordinary thread.

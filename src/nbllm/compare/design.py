@@ -122,9 +122,22 @@ def make_design(asked: Asked, resolve: Callable[[str], ModelRef]) -> Design:
         judge=None if asked.judge is None else resolve(asked.judge).ref,
         rubric=asked.rubric,
         data_sha256=None if data is None else sha256_of_data(data.rows),
-        template_sha256=sha256_of_text(json.dumps(list(templates.items()), ensure_ascii=False)) or "",
+        template_sha256=_hash(templates),
         scorers=tuple(asked.scorers),
     )
+
+
+def template_hash(prompts: Prompts) -> str:
+    """SHA-256 of prompts or templates, as `Design.template_sha256` has it.
+
+    Raises:
+        PromptError: There is none, or one is empty.
+    """
+    return _hash(_templates(prompts))
+
+
+def _hash(templates: Mapping[str, str]) -> str:
+    return sha256_of_text(json.dumps(list(templates.items()), ensure_ascii=False)) or ""
 
 
 def _templates(prompts: Prompts) -> dict[str, str]:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
-import inspect
 import json
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,7 +40,7 @@ def manifest(
     template: str | None = None,
     system: str | None = None,
     base_urls: Iterable[str] = (),
-    scorers: Mapping[str, Any] | None = None,
+    scorers: Mapping[str, tuple[str | None, str | None]] | None = None,
     judge: str | None = None,
     rubric: str | None = None,
     started: str | None = None,
@@ -61,7 +60,7 @@ def manifest(
         data: The rows that the prompts were made of; only their SHA-256 goes in.
         template, system: The prompt, or the template over `data`, and the system prompt; likewise.
         base_urls: Addresses that were asked, or hosts; only the hosts go in.
-        scorers: By column, what scored it: a function, or the words that name a scorer.
+        scorers: By column, the word that names the scorer (None: a function) and its version; see `scorers.Scorer`.
         judge: The judge's model reference.
         rubric: What the judge was told; only its SHA-256 goes in.
         started: ISO, UTC. None: the earliest start among `rows`.
@@ -82,7 +81,9 @@ def manifest(
         "system_sha256": sha256_of_text(system),
         "hosts": sorted(set(filter(None, map(_host, base_urls)))),
         "price_versions": sorted({str(row["price_version"]) for row in cells if row.get("price_version")}),
-        "scorers": {column: scorer_version(scorer) for column, scorer in sorted((scorers or {}).items())},
+        "scorers": {
+            name: {"word": word, "version": version} for name, (word, version) in sorted((scorers or {}).items())
+        },
         "judge": None if judge is None else {"model": judge, "rubric_sha256": sha256_of_text(rubric)},
         "started": started or min((str(row["started_at"]) for row in cells if row.get("started_at")), default=None),
         "finished": finished,
@@ -148,28 +149,6 @@ def sha256_of_data(data: Iterable[Mapping[str, Any]]) -> str:
         line = json.dumps(json_value(row), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         digest.update(line.encode("utf-8", "surrogatepass") + b"\n")
     return digest.hexdigest()
-
-
-def scorer_version(scorer: Any) -> dict[str, str | None]:
-    """What scored a column: its name, and for a function the SHA-256 of its source.
-
-    The hash is None where there is no source to read. A function that calls others is not the whole of what it does.
-    """
-    if isinstance(scorer, str):
-        return {"name": scorer, "source_sha256": None}
-    name = getattr(scorer, "__qualname__", None) or type(scorer).__qualname__
-    version = getattr(scorer, "version", None)
-    known: dict[str, str | None] = {"name": str(name), "source_sha256": sha256_of_text(_source(scorer))}
-    return known if version is None else known | {"version": str(version)}
-
-
-def _source(scorer: Callable[..., Any] | object) -> str | None:
-    plain = inspect.unwrap(scorer) if callable(scorer) else scorer
-    target = plain if inspect.isroutine(plain) or inspect.isclass(plain) else type(plain)
-    try:
-        return inspect.getsource(target)
-    except (OSError, TypeError):  # typed into a plain Python shell, or not written in Python
-        return None
 
 
 # ---------------------------------------------------------------- git

@@ -73,11 +73,16 @@ def _has(answer: Answer, scorer: str) -> bool:
 
 
 def _score_html(rows: Sequence[Row], scorer: str) -> str:
-    """A badge. Right and wrong carry a sign, so that nobody has to see the colour."""
+    """A badge. Right and wrong carry a sign, so that nobody has to see the colour; a number is neither."""
     score = score_of(rows, scorer)
-    kind, sign = {1.0: (" nbc-right", "✓ "), 0.0: (" nbc-wrong", "✗ ")}.get(score, ("", ""))  # type: ignore[arg-type]
+    marks = {1.0: (" nbc-right", "✓ "), 0.0: (" nbc-wrong", "✗ ")} if _says_yes_or_no(rows, scorer) else {}
+    kind, sign = marks.get(score, ("", ""))  # type: ignore[arg-type]
     said = '<span class="nbc-unseen">not scored</span>' if score is None else ""
     return f'<span class="nbc-badge{kind}">{sign}{escape(scorer, 40)} <b>{escape(score_words(score))}</b>{said}</span>'
+
+
+def _says_yes_or_no(rows: Sequence[Row], scorer: str) -> bool:
+    return all(isinstance(row[scorer], bool) for row in rows if row.get(scorer) is not None)
 
 
 def _error_html(row: Row) -> str:

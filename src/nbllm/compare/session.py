@@ -194,9 +194,9 @@ class Session:
 
     async def _check(self, specs: Sequence[CellSpec]) -> None:
         recordings = self._parts.services.recordings
-        asked = [s for s in specs if not recordings.stands_in(s.request.provider, has_key=True)]
-        if asked:
-            await preflight(asked, self._parts.check)
+        live = {p for p in {s.request.provider for s in specs} if not recordings.stands_in(p, has_key=True)}
+        if live:
+            await preflight([s for s in specs if s.request.provider in live], self._parts.check)
 
     def _engine(self) -> Engine:
         services = self._parts.services

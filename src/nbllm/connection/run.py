@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -35,7 +34,6 @@ from nbllm.transport.http import Http
 _LIMITS = (1, 32)
 """`max_tokens` of the question, one after the other: some servers refuse the smallest (OpenAI's reasoning models)."""
 _PROMPT = "Answer with one word: yes."
-_OPENAI_KINDS = ("openai", "url", "demo")
 
 _Do = Callable[[], Awaitable[str | None]]
 _Step = tuple[str, _Do]
@@ -228,9 +226,6 @@ class Run:
         """One token of the model."""
         assert self._model is not None
         assert self._adapter is not None
-        if self._row.kind in _OPENAI_KINDS:
-            # Half a second at the first use, which is not the model's.
-            await asyncio.to_thread(importlib.import_module, "openai")
         offered = None if self._offered is None else {m.id for m in self._offered} | {m.id for m in self._row.models}
         try:
             reported = await self._one_token()

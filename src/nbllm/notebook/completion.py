@@ -64,12 +64,13 @@ def _for_chat(before: Sequence[str], token: str) -> Iterable[str]:
 
 def _for_compare(before: Sequence[str], token: str) -> Iterable[str]:
     last = before[-1] if before else ""
-    if last in ("-m", "--models"):
-        done, comma, _ = token.rpartition(",")  # references are separated by commas
-        return [f"{done}{comma}{ref}" for ref in _models()]
     if last in _COMPARE_VALUES:
         return _COMPARE_VALUES[last]()
-    return compare.option_names() if token.startswith("-") else _models()
+    if token.startswith("-") and last not in ("-m", "--models"):
+        return compare.option_names()
+    done, comma, _ = token.rpartition(",")  # references are separated by commas
+    named = {ref for word in (*before, done) for ref in word.split(",")}
+    return [f"{done}{comma}{ref}" for ref in _models() if ref not in named]
 
 
 def _for_config(before: Sequence[str], token: str) -> Iterable[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from nbllm.errors import NbllmError
 from nbllm.notebook import completion, display, questions, session
+from nbllm.notebook.magics import compare
 from nbllm.notebook.magics.chat import ChatMagics
 from nbllm.notebook.magics.compare import CompareMagics
 from nbllm.notebook.magics.config import ConfigMagics
@@ -28,6 +29,7 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
         shell.register_magics(magics)
     completion.install(shell)
     questions.install(shell)
+    compare.install(shell)
     display.install(shell)
     _warn_of_broken_settings()
 
@@ -58,5 +60,6 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
         shell.magics_manager.registry.pop(magics.__name__, None)
     completion.uninstall(shell)
     questions.uninstall(shell)
+    compare.uninstall(shell)
     display.uninstall(shell)
     session.close()

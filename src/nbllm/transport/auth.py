@@ -49,7 +49,7 @@ class KeyAuth(httpx2.Auth):
     """Sets the key and the row's own headers, on requests to the row's origin and on no other.
 
     They are taken away again when the answer's head is there or the request failed, so that a request that is kept
-    anywhere holds no key. Also for the openai SDK: see `nbllm.adapters.openai`.
+    anywhere holds no key.
 
     Raises:
         RegistryError: Something secret would travel in clear text: http to a host that is not this machine, without

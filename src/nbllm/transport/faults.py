@@ -65,7 +65,7 @@ def fault(exc: BaseException, *, provider: str, host: str = "", begun: bool = Fa
     """The error to raise for `exc`.
 
     Args:
-        exc: What was caught, also with its cause inside an exception of the openai SDK.
+        exc: What was caught, also with its cause inside another one.
         provider: The provider's id.
         host: Whom it was about, for the message.
         begun: Whether a part of the answer's body had arrived.
@@ -91,7 +91,7 @@ def unreachable(exc: BaseException, *, provider: str, sent: bool = True, host: s
     """The error for a request that got no answer.
 
     Args:
-        exc: What httpx2, the openai SDK, the operating system or ssl raised.
+        exc: What httpx2, the operating system or ssl raised.
         provider: The provider's id.
         sent: Whether the request had left this machine, as far as the caller knows. Decides between `connect` and
             `closed` where the exception itself does not say.

@@ -1,8 +1,8 @@
 """The transport under every client: sends through the pool, and lets only errors and sizes of ours come up.
 
-It stands below httpx2 and the openai SDK, so that both are held to the same rules: no request when offline, no
-waiting beyond the row's timeouts, answers unpacked here in pieces and counted, error bodies cut, and exceptions of
-the network turned into errors of nbllm that know nothing of the request.
+It stands below httpx2 and whoever is given one of our clients, so that all are held to the same rules: no request
+when offline, no waiting beyond the row's timeouts, answers unpacked here in pieces and counted, error bodies cut, and
+exceptions of the network turned into errors of nbllm that know nothing of the request.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """One pooled client an origin, and the two ways of asking: `stream` and `fetch`.
 
 Clients belong to the event loop they are used on, which is the background loop of `nbllm.aio`; they share one TLS
-context, follow no redirect, and stand on a `Guard`. The openai SDK is given the same clients
-(`http_client=http.client(url)`, `max_retries=0`) and `http.auth(provider, key)` at the moment of sending; how, and
-which of its own headers must go, stands in `nbllm.adapters.openai`.
+context, follow no redirect, and stand on a `Guard`. An SDK of others would be given the same clients, and
+`http.auth(provider, key)` at the moment of sending.
 """
 
 from __future__ import annotations
@@ -77,7 +76,7 @@ def wire_timeout(timeout: Timeouts) -> httpx2.Timeout:
 
 @functools.lru_cache(maxsize=256)
 def _parsed(url: str) -> httpx2.URL:
-    """The same few addresses are asked again and again. No key is in them: keys are headers (`nbllm.transport.auth`)."""
+    """The same few addresses are asked again and again. They hold no key: keys are headers (`nbllm.transport.auth`)."""
     return httpx2.URL(url)
 
 
@@ -114,7 +113,7 @@ class Http:
     def client(self, url: str) -> httpx2.AsyncClient:
         """The client of the origin of `url`: pooled, without redirects, and without a timeout of its own.
 
-        To be called on the event loop that will use it. Also given to the openai SDK; do not close it.
+        To be called on the event loop that will use it. Do not close it.
 
         Raises:
             UnreachableError: The CA bundle or the proxy that the environment names cannot be used.

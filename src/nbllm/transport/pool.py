@@ -1,8 +1,8 @@
 """The connections of one origin, as a transport of httpx2: kept for the next request, and found without a search.
 
 httpcore2's own pool looks at each of its connections twice a request, down to a system call for each idle one; with
-100 in flight this was a third of a request's CPU (docs/adr/0026-without-the-openai-sdk.md). Here the connection that was
-used last is taken and it alone is looked at, so that a request costs the same beside 1 and beside 200.
+100 in flight this was a third of a request's CPU (docs/adr/0026-without-the-openai-sdk.md). Here the connection that
+was used last is taken and it alone is looked at, so that a request costs the same beside 1 and beside 200.
 """
 
 from __future__ import annotations

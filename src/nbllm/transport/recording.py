@@ -1,30 +1,22 @@
-"""A recording: what was asked and what was answered, a line of JSON each, for people to review and to answer from.
+"""An exchange with a provider as one line of JSON, for people to review and to answer from.
 
-A line begins with its format, the hash of its request, and the run that wrote it; so a file is opened by looking at
-the beginnings of its lines, and a line is read in full when it is needed. Lines that cannot be used (broken, of a
-newer format, marks of a merge) are told of and passed over; the others count.
+A line begins with its format, the hash of its request, and the run that wrote it, so that a file can be opened by
+looking at the beginnings of its lines (`recording_file`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from nbllm.files import FILE_MODE, locked
-
 FORMAT = 1
-SUFFIX = ".replay.jsonl"
 _LONG = 1000
 """A text of base64 this long is a picture or a file: its digest stands for it."""
 _BASE64 = re.compile(r"(data:[\w./+-]+;base64,)?[A-Za-z0-9+/_-]+={0,2}")
-_HEAD = re.compile(rb'\{"nbllm_replay":(\d+),"hash":"([0-9a-f]{64})","run":"([^"\\]*)","provider":"([^"\\]*)"')
-_MARKS = (b"<<<<<<<", b"=======", b">>>>>>>", b"|||||||")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,7 +187,7 @@ def from_line(line: str | bytes) -> Exchange:
     try:
         row = json.loads(line)
         if row["nbllm_replay"] != FORMAT:
-            raise ValueError(_format_words(row["nbllm_replay"]))
+            raise ValueError(format_words(row["nbllm_replay"]))
         request = row["request"]
         return Exchange(
             asked=Asked(row["provider"], request["method"], request["path"], request["body"]),
@@ -213,127 +205,6 @@ def from_line(line: str | bytes) -> Exchange:
         raise ValueError("is broken") from None
 
 
-def _format_words(found: Any) -> str:
+def format_words(found: Any) -> str:
+    """What is wrong with a line of another format."""
     return f"is of format {found!r}, and this version of nbllm reads {FORMAT}: update nbllm"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where an exchange stands in its file."""
-
-    hash: str
-    run: str
-    provider: str
-    number: int
-    """Of the line, from 1."""
-    line: bytes
-
-
-class Recording:
-    """One file, opened lazily and read again when it changed.
-
-    Args:
-        path: The file; it need not exist.
-        lock: A file whose lock keeps writers of this machine apart. It is not beside the notebook, so as not to
-            litter the folder.
-    """
-
-    def __init__(self, path: Path, *, lock: Path) -> None:
-        self.path = path
-        self.lock = lock
-        self._seen: tuple[int, int] | None = None
-        self._places: list[Place] = []
-        self._by_hash: dict[str, list[Place]] = {}
-        self._problems: dict[int, str] = {}
-
-    def places(self) -> list[Place]:
-        """All usable lines, in order.
-
-        Raises:
-            OSError: The file is there and cannot be read.
-        """
-        try:
-            stat = self.path.stat()
-        except FileNotFoundError:
-            self._seen, self._places, self._by_hash, self._problems = None, [], {}, {}
-            return []
-        if (state := (stat.st_mtime_ns, stat.st_size)) != self._seen:
-            self._places, self._by_hash, self._problems = [], {}, {}
-            for number, line in enumerate(self.path.read_bytes().split(b"\n"), 1):
-                self._take(number, line.strip())
-            self._seen = state
-        return self._places
-
-    def _take(self, number: int, line: bytes) -> None:
-        if not line:
-            return
-        head = _HEAD.match(line)
-        if line.startswith(_MARKS):
-            self._problems[number] = "is a mark of a merge conflict; both sides are used"
-        elif head and int(head[1]) != FORMAT:
-            self._problems[number] = _format_words(int(head[1]))
-        elif head and line.endswith(b"}"):
-            self._add(Place(head[2].decode(), head[3].decode(), head[4].decode(), number, line))
-        else:  # written by another program, perhaps: slower, and as good
-            try:
-                found = from_line(line)
-            except ValueError as exc:
-                self._problems[number] = str(exc)
-            else:
-                self._add(Place(found.asked.hash, found.run, found.asked.provider, number, line))
-
-    def _add(self, place: Place) -> None:
-        self._places.append(place)
-        self._by_hash.setdefault(place.hash, []).append(place)
-
-    def problems(self) -> list[str]:
-        """What is wrong with the file, a line each with its number."""
-        return [f"{self.path.name}, line {n} {words}" for n, words in sorted(self._problems.items())]
-
-    def answers(self, wanted: Asked) -> list[Exchange]:
-        """The answers to a request, in order: those of the newest run that asked it."""
-        self.places()
-        places = self._by_hash.get(wanted.hash, [])
-        found: list[Exchange] = []
-        for place in places:
-            if place.run == places[-1].run:
-                found += filter(None, [self._read(place)])
-        return found
-
-    def _read(self, place: Place) -> Exchange | None:
-        try:
-            return from_line(place.line)
-        except ValueError as exc:
-            self._problems[place.number] = str(exc)
-            return None
-
-    def exchanges(self) -> Iterator[tuple[Place, Exchange]]:
-        """All that can be read, in order."""
-        for place in list(self.places()):
-            if (found := self._read(place)) is not None:
-                yield place, found
-
-    def append(self, exchange: Exchange) -> None:
-        """Add a line, whole or not at all; 0600 when the file is new.
-
-        Raises:
-            OSError: It cannot be written; the file is as it was.
-            TimeoutError: Somebody else keeps it locked.
-        """
-        data = exchange.to_line().encode() + b"\n"
-        with locked(self.lock):
-            flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
-            handle = os.open(self.path, flags, FILE_MODE)
-            try:
-                before = os.fstat(handle).st_size
-                os.lseek(handle, max(0, before - 1), os.SEEK_SET)
-                if before and os.read(handle, 1) != b"\n":
-                    data = b"\n" + data  # a line that was cut stays a line of its own
-                try:
-                    if os.write(handle, data) != len(data):
-                        raise OSError("the disk is full")
-                except OSError:
-                    os.ftruncate(handle, before)
-                    raise
-            finally:
-                os.close(handle)

@@ -16,7 +16,9 @@ from typing import NamedTuple
 from nbllm.errors import ReplayMissError, SettingsError
 from nbllm.settings import Settings
 from nbllm.transport.difference import first_difference
-from nbllm.transport.recording import SUFFIX, Asked, Exchange, Recording, canonical, said_in
+from nbllm.transport.recording import Asked, Exchange, canonical, said_in
+from nbllm.transport.recording_file import SUFFIX, Recording
+from nbllm.transport.under_test import UnderTest, scope_of, under_test
 
 REPLAYED = "nbllm.replayed"
 """Under this name a response that comes from a recording says so."""
@@ -74,8 +76,7 @@ class Recordings:
         self._notices: dict[str, None] = {}
         self.notebook: Callable[[], str | None] = lambda: None
         """What the front end says of the notebook's file, beside the environment."""
-        self.run = uuid.uuid4().hex[:12]
-        """Of the lines that are written now: a new one with each kernel and each `%llm_replay record`."""
+        self._begun = uuid.uuid4().hex[:12]
         self.written = 0
         self.answered = 0
 
@@ -92,20 +93,48 @@ class Recordings:
                     f"{path} cannot be written", hint="name another place: `%llm_replay record PATH`", key="replay"
                 )
             if mode == "replay" and not path.is_file():
-                raise SettingsError(
-                    f"there is no recording {path}", hint="make one with `%llm_replay record`", key="replay"
-                )
+                how = self.test.again if self.test else "%llm_replay record"
+                raise SettingsError(f"there is no recording {path}", hint=f"make one with `{how}`", key="replay")
         with self._lock:
-            self.run = uuid.uuid4().hex[:12]
+            self._begun = uuid.uuid4().hex[:12]
             self._given.clear()
             self.written = self.answered = 0
 
     # ------------------------------------------------------------ what is asked for
 
     @property
+    def test(self) -> UnderTest | None:
+        """The test that this process is part of, if it is."""
+        return under_test(self._settings.environ)
+
+    @property
     def mode(self) -> str:
-        """`off`, `record`, `replay` or `auto`."""
-        return str(self._settings["replay"]).partition(":")[0]
+        """`off`, `record`, `replay` or `auto`. In a test its mode counts for all but `off`.
+
+        Else a notebook that begins with `%llm_replay record` would record when it is tested.
+        """
+        mode = str(self._settings["replay"]).partition(":")[0]
+        return self.test.mode if mode != "off" and self.test else mode
+
+    @property
+    def run(self) -> str:
+        """Of the lines that are written now: a new one with each kernel and each `%llm_replay record`."""
+        return f"{scope}:{self._begun}" if (scope := self.scope) else self._begun
+
+    @property
+    def scope(self) -> str:
+        """Whose run it is, where several share a file: a test, a notebook whose recording has another name.
+
+        Two of them may ask the same and get different answers, and what follows depends on which; so the answers
+        of one's own runs come first.
+        """
+        if self.test and self.test.scope:
+            return self.test.scope
+        notebook = self._notebook()
+        return scope_of(notebook.name) if notebook and self.path() != _beside(notebook) else ""
+
+    def _notebook(self) -> Path | None:
+        return notebook_file(self.notebook(), self._settings.environ)
 
     @property
     def pace(self) -> float:
@@ -121,14 +150,14 @@ class Recordings:
         named = str(self._settings["replay"]).partition(":")[2]
         if named:
             return Path(named).expanduser().absolute()
-        notebook = notebook_file(self.notebook(), self._settings.environ)
+        notebook = self._notebook()
         if notebook is None:
             raise SettingsError(
                 f"which notebook this is cannot be known here, and so not where to {self.mode}",
                 hint="name the recording: `%llm_replay auto PATH`, or NBLLM_REPLAY=replay:PATH",
                 key="replay",
             )
-        return notebook.with_name(notebook.stem + SUFFIX)
+        return _beside(notebook)
 
     def recording(self) -> Recording:
         """The file that is meant, open.
@@ -201,7 +230,7 @@ class Recordings:
         """
         with self._lock:
             recording = self._read()
-            answers = recording.answers(question)
+            answers = recording.answers(question, self.scope)
             for problem in recording.problems():
                 self._tell(problem)
             if not answers:
@@ -210,12 +239,21 @@ class Recordings:
             number = self._given.get(at, 0)
             self._given[at] = number + 1
             self.answered += 1
+            self._count("answered", recording)
             return answers[number % len(answers)]
 
     def _miss(self, recording: Recording, question: Asked) -> ReplayMissError:
         again = "record again with `%llm_replay record`, or ask the provider with `%llm_replay off`"
+        if self.test:
+            again = f"record it with `{self.test.again}`"
+        words = self._why_missed(recording, question)
+        self._count("missed", recording, words)
+        return ReplayMissError(words, hint=again)
+
+    def _why_missed(self, recording: Recording, question: Asked) -> str:
         if not recording.path.exists():
-            return ReplayMissError(f"there is no recording {recording.path}", hint=again)
+            whose = f"{self.test.name} has no recording: there is no" if self.test else "there is no recording"
+            return f"{whose} {recording.path}"
         wanted = canonical(question.body)
         nearest: tuple[tuple[bool, int], int, Asked] | None = None
         for place, other in recording.exchanges():
@@ -224,36 +262,44 @@ class Recordings:
             if nearest is None or score > nearest[0]:
                 nearest = score, place.number, other.asked
         if nearest is None:
-            return ReplayMissError(f"{recording.path.name} has no exchange in it", hint=again)
+            return f"{recording.path.name} has no exchange in it"
         where = first_difference(nearest[2], question)
         words = (
             f"{recording.path.name} has no answer to this request; the nearest, line {nearest[1]}, differs in {where}"
         )
         if self._holds_key(words):
             words = f"{recording.path.name} has no answer to this request; the nearest is line {nearest[1]}"
-        return ReplayMissError(words, hint=again)
+        return words
 
     def keep(self, exchange: Exchange) -> bool:
         """Write an exchange; whether that was possible. Why not is told, and the answer itself goes on."""
-        provider = exchange.asked.provider
+        lost = f"an exchange with {exchange.asked.provider} was not recorded: "
         if self._holds_key(exchange.to_line()) or self._holds_key(said_in(exchange.chunks)):
-            self._tell(f"an exchange with {provider} was not recorded: something in it looks like a key")
-            return False
+            return self._lost(lost + "something in it looks like a key")
         try:
             recording = self.recording()
             recording.append(exchange)
         except SettingsError as exc:
-            self._tell(f"an exchange with {provider} was not recorded: {exc.message}")
-            return False
+            return self._lost(lost + exc.message)
         except OSError as exc:
-            self._tell(f"an exchange with {provider} was not recorded: {recording.path}: {exc.strerror or exc}")
-            return False
+            return self._lost(f"{lost}{recording.path}: {exc.strerror or exc}")
         with self._lock:
             self.written += 1
+        self._count("written", recording)
         return True
 
-    def _tell(self, words: str) -> None:
+    def _lost(self, words: str) -> bool:
+        self._tell(words, "lost")
+        return False
+
+    def _tell(self, words: str, what: str = "problem") -> None:
+        if self.test and words not in self._notices:
+            self.test.told(what, "", words)
         self._notices[words] = None
+
+    def _count(self, what: str, recording: Recording, words: str = "") -> None:
+        if self.test:
+            self.test.told(what, str(recording.path), words)
 
     def notices(self) -> list[str]:
         """What the user should know by now, a line each."""
@@ -273,6 +319,10 @@ def notebook_file(said: str | None, environ: Mapping[str, str]) -> Path | None:
                 if path.is_absolute() and path.is_file():
                     return path
     return None
+
+
+def _beside(notebook: Path) -> Path:
+    return notebook.with_name(notebook.stem + SUFFIX)
 
 
 def _writable(path: Path) -> bool:

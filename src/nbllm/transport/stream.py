@@ -4,7 +4,7 @@ The backend that httpcore2 brings has anyio between itself and asyncio, which tu
 read, goes once more through the loop after each write, and sets up a cancel scope with a timer for both. A short
 request costs an eighth less without, and waits less for its turn (docs/adr/0026-without-the-openai-sdk.md).
 
-For plain connections only, which lead to servers of one's own: what TLS needs stays with anyio (`nbllm.transport.dial`).
+For plain connections only, which lead to servers of one's own: TLS stays with anyio (`nbllm.transport.dial`).
 """
 
 from __future__ import annotations

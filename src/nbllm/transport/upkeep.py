@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nbllm.files import locked, write_atomic
-from nbllm.transport.recording import Place, said_in
+from nbllm.transport.recording import said_in
+from nbllm.transport.recording_file import Place, newest_run
 from nbllm.transport.recordings import Opened
 
 
@@ -26,7 +28,7 @@ def verify(opened: Opened) -> Verified:
         where = f"{recording.path.name}, line {place.number}"
         if exchange.asked.hash != place.hash:
             found.append(f"{where} was changed: its request does not fit its hash")
-        elif holds_key(place.line.decode(errors="replace")) or holds_key(said_in(exchange.chunks)):
+        elif holds_key(recording.line(place).decode(errors="replace")) or holds_key(said_in(exchange.chunks)):
             found.append(f"{where} holds something that looks like a key")
         else:
             good += 1
@@ -38,7 +40,7 @@ def prune(opened: Opened, *, last_run: bool, dry_run: bool) -> tuple[int, int]:
 
     Args:
         opened: The recording.
-        last_run: Also remove what the run that wrote the last line did not ask.
+        last_run: Also remove what the last run did not ask: of each test or notebook, where several share the file.
         dry_run: Only count.
 
     Returns:
@@ -47,18 +49,30 @@ def prune(opened: Opened, *, last_run: bool, dry_run: bool) -> tuple[int, int]:
     recording, _ = opened
     with locked(recording.lock):
         places = recording.places()
-        newest = {place.hash: place.run for place in places}
-        last = places[-1].run if places else ""
-
-        def goes(place: Place) -> bool:
-            return place.run != (last if last_run else newest[place.hash])
-
-        gone = {place.number for place in places if goes(place)}
+        stay = _last_runs(places) if last_run else _given(places)
+        gone = {place.number for place in places if place not in stay}
         if gone and not dry_run:
             lines = recording.path.read_bytes().split(b"\n")
             left = b"\n".join(line for number, line in enumerate(lines, 1) if number not in gone)
             write_atomic(recording.path, left, mode=None)
     return len(gone), len(places) - len(gone)
+
+
+def _last_runs(places: Sequence[Place]) -> set[Place]:
+    last = {place.scope: place.run for place in places}
+    return {place for place in places if place.run == last[place.scope]}
+
+
+def _given(places: Sequence[Place]) -> set[Place]:
+    """What some replay gives: each scope has its own newest run."""
+    alike: dict[str, list[Place]] = {}
+    for place in places:
+        alike.setdefault(place.hash, []).append(place)
+    stay: set[Place] = set()
+    for same in alike.values():
+        runs = {newest_run(same, scope) for scope in {"", *(place.scope for place in same)}}
+        stay.update(place for place in same if place.run in runs)
+    return stay
 
 
 def stats(opened: Opened) -> list[str]:

@@ -11,20 +11,16 @@ from typing import Any
 import pytest
 
 from nbllm.compare.cells import Arm
-from nbllm.compare.manifest import git_state, manifest, scorer_version, sha256_of_data, software
+from nbllm.compare.manifest import git_state, manifest, sha256_of_data, software
 from unit.compare.comparing import ARMS, failed, row
-
-
-def shouts(text: str) -> float:
-    """A scorer."""
-    return float(text.isupper())
 
 
 def whole(folder: Path, **changes: Any) -> dict[str, Any]:
     given: dict[str, Any] = {
         "rows": [row(), row(repeat=1, started_at="2026-11-28T09:00:00Z", price_version="prices 2"), failed(ARMS[1])],
         "arms": ARMS, "name": "mine", "repeats": 2, "seed": 7, "engine": "dask", "data": [{"n": 1}],
-        "template": "What is {{n}}?", "system": "Be brief.", "scorers": {"shouts": shouts, "exact": "exact:answer"},
+        "template": "What is {{n}}?", "system": "Be brief.",
+        "scorers": {"shouts": (None, "source abc"), "exact": ("exact:answer", "1")},
         "base_urls": ["https://user:secret@api.example.com:8443/v1?key=secret", "http://127.0.0.1:1/v1", "https://me@a.test/v1"],
         "judge": "demo/guide", "rubric": "Which is shorter?", "finished": "2026-11-28T11:00:00Z", "n_planned": 9,
         "folder": folder,
@@ -42,7 +38,9 @@ def test_it_says_how_it_was_made(tmp_path: Path) -> None:
     assert found["grid"]["arms"][1] == {"model": "demo/echo", "params": {"temperature": 0}, "label": "demo/echo t=0"}
     assert found["judge"]["model"] == "demo/guide"
     assert found["git"] is None
-    assert set(found["scorers"]) == {"exact", "shouts"}
+    assert found["scorers"] == {
+        "exact": {"word": "exact:answer", "version": "1"}, "shouts": {"word": None, "version": "source abc"},
+    }  # fmt: skip
 
 
 def test_it_is_json_in_a_fixed_order_and_comes_out_the_same_again(tmp_path: Path) -> None:
@@ -76,24 +74,6 @@ def test_packages_are_told_with_the_version_that_is_installed() -> None:
     assert found["packages"]["pydantic"]
     assert list(found["packages"]) == sorted(found["packages"])
     assert set(found) == {"nbllm", "python", "implementation", "platform", "packages"}
-
-
-def test_a_scorer_is_known_by_its_source() -> None:
-    def other(text: str) -> float:
-        return 0.0
-
-    class Scores:
-        version = 3
-
-        def __call__(self, text: str) -> float:
-            return 1.0
-
-    assert scorer_version(shouts)["source_sha256"] != scorer_version(other)["source_sha256"]
-    assert scorer_version(shouts) == scorer_version(shouts)
-    assert scorer_version(Scores())["version"] == "3"
-    assert scorer_version(Scores())["source_sha256"]
-    assert scorer_version(len) == {"name": "len", "source_sha256": None}
-    assert scorer_version("exact:answer") == {"name": "exact:answer", "source_sha256": None}
 
 
 # ---------------------------------------------------------------- git

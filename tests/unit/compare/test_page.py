@@ -156,8 +156,9 @@ def test_figures_that_are_unknown_are_left_out_and_never_zero() -> None:
 
 
 def test_scores_are_means_of_what_was_scored_with_a_sign_for_right_and_wrong() -> None:
-    assert "✓" in cell_html([row(exact=1)], ["exact"])
+    assert "✓" in cell_html([row(exact=True)], ["exact"])
     assert "✗" in cell_html([row(exact=False)], ["exact"])
+    assert "✓" not in cell_html([row(words=1)], ["words"])  # a number, by chance 1
     assert "<b>0.5</b>" in cell_html([row(exact=1), row(exact=0, repeat=1), row(exact=None, repeat=2)], ["exact"])
     assert "not scored" in cell_html([row(exact=None)], ["exact"])
     assert "not scored" in cell_html([row(exact=float("nan"))], ["exact"])

@@ -133,6 +133,19 @@ def test_resume_takes_prompts_and_grid_from_the_store() -> None:
             workspace.comparisons.load("other")
 
 
+def test_a_scorer_that_is_not_here_any_more_is_a_note_and_loses_no_answer() -> None:
+    with comparing() as (workspace, _):
+        names = {"Shape": {"type": "object"}}
+        options = {"scorers": [scored, "json:Shape", "contains:x"], "namespace": names, "name": "n"}
+        compare(workspace, "Say {{x}}", data=[{"x": "a"}], **options)
+        loaded = workspace.comparisons.load("n")
+        assert (len(loaded), loaded.scorers) == (2, ("contains",))
+        assert [note.partition(" are not here")[0] for note in loaded.notes] == [
+            "the scores by scored", "the scores by json:Shape",
+        ]  # fmt: skip
+        assert workspace.comparisons.load("n").design.scorers == loaded.design.scorers
+
+
 # ---------------------------------------------------------------- before the run
 
 

@@ -116,10 +116,15 @@ def test_many_short_waits_are_not_one_long_one() -> None:
 
 def test_a_read_without_a_limit_waits_after_one_that_had_one() -> None:
     async def scene(stream: TcpStream, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with pytest.raises(httpcore2.ReadTimeout):
-            await stream.read(10, 0.01)
+        writer.write(b"in time")
+        assert await stream.read(4, 0.03) == b"in t"  # here already: nobody waits, and no timer is set
+        assert await stream.read(10, 0.03) == b"ime"
+        waits = asyncio.create_task(stream.read(10, 0.05))
+        await asyncio.sleep(0.01)
+        writer.write(b".")
+        assert await waits == b"."
         reading = asyncio.create_task(stream.read(10))
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
         assert not reading.done()
         writer.write(b"x")
         assert await reading == b"x"

@@ -34,6 +34,10 @@ def make_engine(
     if options.engine == "local":
         return LocalEngine(asker, lane)
     if options.engine == "dask":
+        if services.recordings.mode != "off":
+            raise UnsupportedError(
+                "the workers of a cluster have no recording", hint="`%llm_replay off`, or --engine local"
+            )
         return DaskEngine(options.cluster, services.registry.get, lane, services=services_name, on_news=on_news)
     if options.engine == "batch":
         if services.recordings.mode != "off":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -181,7 +181,7 @@ class _Panel:
         names = fit_all([a.name for a in self.drawn], min(230.0, 0.42 * self.width))
         sizes = [(f.width(), float(LEADING)) for f in names]
         lines = self._lines(places, across, upright)
-        boxes = _place(place_beside, area, marks, lines, places, sizes) if len(names) <= NAMED else []
+        boxes = place_beside(Board(area, list(marks)), places, sizes, lines) if len(names) <= NAMED else []
         if boxes:
             for fitted, box, (x, _) in zip(names, boxes, places, strict=True):
                 _write_name(drawing, fitted, box, x)
@@ -213,10 +213,9 @@ class _Panel:
         self.keyed = True
         texts = [str(i + 1) for i in range(len(self.drawn))]
         sizes = [(text_width(t, SMALL) + 2, 13.0) for t in texts]
-        boxes = _place(place_around, area, marks, lines, places, sizes)
+        boxes = place_around(Board(area, marks), places, sizes, lines)
         for text, (x, y), box in zip(texts, places, boxes, strict=True):
             middle = ((box.left + box.right) / 2, (box.top + box.bottom) / 2)
-            drawing.box("under", box.left, box.top, box.right - box.left, box.bottom - box.top)
             drawing.write("tick", middle[0], box.bottom - 2, text)
             if max(abs(middle[0] - x), abs(middle[1] - y)) > 20:
                 toward = max(box.left, min(x, box.right)), max(box.top, min(y, box.bottom))
@@ -276,29 +275,11 @@ def _along(a: tuple[float, float], b: tuple[float, float]) -> list[Box]:
     return [Box(x - 1, y - 1, x + 1, y + 1) for x, y in on_it]
 
 
-def _place(
-    place: Callable[..., list[Box]],
-    area: Box,
-    marks: Sequence[Box],
-    lines: Sequence[Sequence[Box]],
-    places: Sequence[tuple[float, float]],
-    sizes: Sequence[tuple[float, float]],
-) -> list[Box]:
-    """Off all lines where that can be; else off intervals alone; else off other marks and labels alone."""
-    for kinds in range(len(lines), -1, -1):
-        taken = [*marks, *(box for kind in lines[:kinds] for box in kind)]
-        boxes = place(Board(area, taken), places, sizes)
-        if boxes:
-            return boxes
-    return []
-
-
 def _write_name(drawing: Drawing, fitted: Fitted, box: Box, mark: float) -> None:
     """Close to its mark, whichever side of the box that is: the text may be narrower than its box."""
     layer, x = ("end", box.right) if box.right <= mark else ("middle", (box.left + box.right) / 2)
     if box.left >= mark:
         layer, x = "start", box.left
-    drawing.box("under", box.left, box.top, box.right - box.left, box.bottom - box.top)
     drawing.write_lines(layer, x, box.top + SIZE - 0.5, fitted)
 
 

@@ -40,7 +40,6 @@ _LAYERS = {
     "line": f'stroke="{BLUE}" stroke-width="2" fill="none"',
     "line2": f'stroke="{ORANGE}" stroke-width="2" fill="none"',
     "frontier": 'stroke="currentColor" stroke-opacity=".7" stroke-dasharray="3 4" fill="none"',
-    "under": PAPER,
     "leader": 'stroke="currentColor" stroke-opacity=".5" fill="none"',
     "mark": f'fill="{BLUE}"',
     "mark2": f'fill="{ORANGE}"',

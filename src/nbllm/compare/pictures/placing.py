@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 _Pair = tuple[float, float]
 _Candidates = Callable[["Box", float, float, float, float], Iterator["Box"]]
 
+_Avoid = Sequence[Sequence["Box"]]
+
 STEP = 9.0
 """Pixels between places that are tried."""
+
+_CHOICES = 30
+"""Free places that are looked at: one far away is worse than a crossed line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,27 +55,43 @@ class Board:
         return box.within(self.area) and not any(box.overlaps(t) for t in self.taken)
 
 
-def place_beside(board: Board, points: Sequence[_Pair], sizes: Sequence[_Pair]) -> list[Box]:
-    """A box close to each point, taken on the board; an empty list when one of them finds no place."""
-    return _place(board, points, sizes, beside)
+def place_beside(board: Board, points: Sequence[_Pair], sizes: Sequence[_Pair], avoid: _Avoid = ()) -> list[Box]:
+    """A box close to each point, taken on the board; an empty list when one of them finds no place.
+
+    Args:
+        avoid: Kinds of things that had better not be covered, the most important first; a point that finds no place
+            clear of all of them gives up the last kind, then the one before.
+    """
+    return _place(board, points, sizes, beside, avoid)
 
 
-def place_around(board: Board, points: Sequence[_Pair], sizes: Sequence[_Pair]) -> list[Box]:
+def place_around(board: Board, points: Sequence[_Pair], sizes: Sequence[_Pair], avoid: _Avoid = ()) -> list[Box]:
     """As `place_beside`, with places further and further away, as far as the area reaches."""
-    return _place(board, points, sizes, around)
+    return _place(board, points, sizes, around, avoid)
 
 
-def _place(board: Board, points: Sequence[_Pair], sizes: Sequence[_Pair], candidates: _Candidates) -> list[Box]:
+def _place(
+    board: Board, points: Sequence[_Pair], sizes: Sequence[_Pair], candidates: _Candidates, avoid: _Avoid
+) -> list[Box]:
     chosen: list[Box] = []
     for (x, y), (width, height) in zip(points, sizes, strict=True):
-        for box in candidates(board.area, x, y, width, height):
-            if board.is_free(box):
-                board.taken.append(box)
-                chosen.append(box)
-                break
-        else:
+        box = _best(board, candidates(board.area, x, y, width, height), avoid)
+        if box is None:
             return []
+        board.taken.append(box)
+        chosen.append(box)
     return chosen
+
+
+def _best(board: Board, candidates: Iterator[Box], avoid: _Avoid) -> Box | None:
+    """The first that is free of everything, else the first of those that are free of the most important kinds."""
+    kept: dict[int, Box] = {}
+    for box in islice(filter(board.is_free, candidates), _CHOICES):
+        covered = next((i for i, kind in enumerate(avoid) if any(map(box.overlaps, kind))), len(avoid))
+        if covered == len(avoid):
+            return box
+        kept.setdefault(covered, box)
+    return kept[max(kept)] if kept else None
 
 
 def beside(area: Box, x: float, y: float, width: float, height: float) -> Iterator[Box]:

@@ -97,7 +97,7 @@ def _draw(drawing: Drawing, arms: Sequence[str], matrix: _Matrix, width: int) ->
     n = _common_n(matrix)
     heading = titled("how often the row was better than the column", "", n, "duels each")
     top = draw_heading(drawing, heading, width, EDGE) + 8
-    cell = max(36.0, min(48.0, (width - 2 * EDGE - 42 - _NARROWEST_NAME) / len(arms)))
+    cell = max(36.0, min(48.0, (width - 2 * EDGE - 42 - max(_NARROWEST_NAME, width / 4)) / len(arms)))
     with_n = n is None and len(arms) <= 8 and any(d.n is not None for d in matrix.values())
     room = width - 2 * EDGE - 42 - cell * len(arms)
     if room < _NARROWEST_NAME:  # wider than was asked for in any case

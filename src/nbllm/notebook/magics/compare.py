@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from IPython.core.inputtransformer2 import cell_magic as read_cell_magic
 from IPython.core.magic import Magics, cell_magic, magics_class, no_var_expand
 
-from nbllm.errors import PromptError, UsageError
+from nbllm.errors import NbllmError, PromptError, UsageError
+from nbllm.foreign import one_line
 from nbllm.notebook import prompt as prompts
 from nbllm.notebook.magics.arguments import Arguments, split
 from nbllm.notebook.panels import comparison_viewer
@@ -17,10 +20,15 @@ from nbllm.notebook.progress import RunProgress
 from nbllm.notebook.session import running, workspace
 
 if TYPE_CHECKING:
-    from nbllm.compare.comparisons import Comparisons
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from nbllm.compare.comparison import Comparison
+    from nbllm.compare.comparisons import Comparisons, Making
     from nbllm.compare.options import CompareOptions
 
 ENGINES = ("local", "dask", "batch")
+
+_ALONE = re.compile(r"%%compare(\s|$)")
 
 
 def _parser() -> Arguments:
@@ -59,10 +67,24 @@ class CompareMagics(Magics):
     @no_var_expand
     @cell_magic
     def compare(self, line: str, cell: str) -> Any:
-        """Ask several models: `%%compare -m REF,REF [options]` with the prompt below.
+        """Ask several models the same, and say which is better: `%%compare -m REF,REF [options]`, the prompt below.
 
-        With `--data NAME` the prompt is a template: `{{column}}` is a value of the row. `%%compare --help` lists the
-        options, and the reference page of the magic has examples.
+        The cell's value is a `Comparison`: `_`, or a variable with `-o`. Examples, a cell each:
+
+            %%compare -m demo/guide,demo/echo
+            What is a provider?
+
+            %%compare -m demo/guide,demo/echo --data questions --score contains:expected -n 3 -o result
+            {{question}}
+
+            %%compare -m demo/guide,demo/echo -p temperature=0,0.7 --name study --budget 2.50
+            What is a provider?
+
+            %%compare --name study --resume
+
+        With `--data NAME` (a DataFrame or list of dicts) the prompt is a template: `{{column}}` is a value of the row.
+        Without it `{{expression}}` is evaluated in the notebook. `--dry-run` says what a run would cost and sends
+        nothing. `%%compare --help` lists the options.
         """
         with running():
             asked = _parser().read(split(line))
@@ -71,18 +93,43 @@ class CompareMagics(Magics):
             options = self._options(asked, cell)
             if asked.dry_run:
                 return _comparisons().dry_run(options)
-            return self._run(options, asked)
+            making = _comparisons().open(options)
+            if asked.resume and cell.strip():
+                making.session.news += self._told_of(cell, making)
+            found = self._run(making, asked)
+            return None if asked.quiet else found
 
-    def _run(self, options: CompareOptions, asked: argparse.Namespace) -> Any:
-        making = _comparisons().open(options)
+    def _run(self, making: Making, asked: argparse.Namespace) -> Comparison:
         try:
             with RunProgress(quiet=asked.quiet) as progress:
                 making.complete(progress.show)
-        finally:
-            # Also what was answered before an interrupt, a budget or a failure.
+        except BaseException as exc:
+            # What was answered before an interrupt, a budget or a failure is kept.
+            if isinstance(exc, KeyboardInterrupt):
+                exc._render_traceback_ = lambda: [_stopped(making)]  # type: ignore[attr-defined]
             if asked.out and making.begun:
-                self.shell.user_ns[asked.out] = making.comparison()
-        return None if asked.quiet else making.comparison()
+                self._bound(making, asked.out)
+            raise
+        return self._bound(making, asked.out)
+
+    def _bound(self, making: Making, out: str | None) -> Comparison:
+        """The comparison. The variable has it before it is scored, so that stopping a scorer loses nothing."""
+        scorers, making.scorers = making.scorers, ()
+        found = making.comparison()
+        if out:
+            self.shell.user_ns[out] = found
+        return found.score(*scorers) if scorers else found
+
+    def _told_of(self, body: str, making: Making) -> list[str]:
+        """What is to be said of a prompt that is typed, while the stored one is asked."""
+        from nbllm.compare.resuming import other_prompt  # noqa: PLC0415  (not before the first comparison)
+
+        design = making.plan.design
+        try:
+            text = _prompt(body, self.shell.user_ns, has_data=design.data_sha256 is not None)
+        except NbllmError:  # an expression that fails now; it is not asked either way
+            text = body
+        return other_prompt(text, design)
 
     def _options(self, asked: argparse.Namespace, body: str) -> CompareOptions:
         from nbllm.compare.options import CompareOptions  # noqa: PLC0415  (not before the first comparison)
@@ -96,7 +143,7 @@ class CompareMagics(Magics):
             raise UsageError("%%compare: --resume goes on with a comparison by its name", hint="add --name NAME")
         data = prompts.named(asked.data, names, option="--data") if asked.data else None
         return CompareOptions(
-            prompts=_prompt(body, names, has_data=data is not None),
+            prompts=None if asked.resume else _prompt(body, names, has_data=data is not None),
             models=[ref for word in (*asked.models, *asked.refs) for ref in word.split(",") if ref],
             repeats=asked.repeats,
             data=data,
@@ -131,6 +178,15 @@ def _prompt(body: str, names: dict[str, Any], *, has_data: bool) -> str:
     return text if has_data else prompts.expand(text, names)
 
 
+def _stopped(making: Making) -> str:
+    """One line for an interrupt: what is there, and how to go on."""
+    plan = making.plan
+    kept = sum(cell.spec.key in making.session.answers for cell in plan.cells)
+    name = one_line(plan.name, 60)
+    way = f"nbllm.comparison({plan.name!r}).resume() goes on" if making.unnamed else f"--name {name} goes on from there"
+    return f"KeyboardInterrupt: stopped; {kept:,} of {len(plan.cells):,} cells are kept: {way}"
+
+
 def _scorer(word: str, names: Mapping[str, Any]) -> Any:
     """A function of the notebook by its name; everything else is a word that the core knows."""
     return names[word] if ":" not in word and callable(names.get(word)) else word
@@ -139,28 +195,39 @@ def _scorer(word: str, names: Mapping[str, Any]) -> Any:
 def grid(words: Sequence[str]) -> dict[str, Any]:
     """`KEY=V1,V2` as an axis of the grid, `KEY=V` as a constant.
 
-    A value is JSON where it can be read as such, else a string. A value that is JSON as a whole is one value, also a
-    list: that is an axis too.
+    What is JSON as a whole is one value; a JSON list is an axis. Several JSON values behind each other are an axis, and
+    so is what commas separate, of which each part is JSON where it can be read as such, else a string.
 
     Raises:
-        UsageError: A word has no `=`. The value is not repeated.
+        UsageError: A word has no `=`, a value is missing, or a parameter is there twice. The value is not repeated.
     """
     found: dict[str, Any] = {}
     for word in words:
         name, equals, value = word.partition("=")
         if not equals or not name:
             raise UsageError("a parameter takes KEY=VALUE", hint="for example -p temperature=0,0.7")
-        found[name] = _values(value)
+        if name in found:
+            raise UsageError(
+                f"the parameter {one_line(name, 40)} is there twice", hint=f"all values in one: -p {name}=V1,V2"
+            )
+        found[name] = _values(value, name)
     return found
 
 
-def _values(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        pass
-    parts = text.split(",")
-    return [_value(part.strip()) for part in parts] if len(parts) > 1 else text
+def _values(text: str, name: str) -> Any:
+    for shape in (text, f"[{text}]"):  # the second: `{"a": 1, "b": 2},{"a": 3}`, and numbers
+        try:
+            return json.loads(shape) if text.strip() else _missing(name)
+        except ValueError:
+            continue
+    parts = [part.strip() for part in text.split(",")]
+    if not all(parts):
+        _missing(name)
+    return [_value(part) for part in parts] if len(parts) > 1 else text
+
+
+def _missing(name: str) -> NoReturn:
+    raise UsageError(f"a value of the parameter {one_line(name, 40)} is missing", hint=f"for example -p {name}=V1,V2")
 
 
 def _value(text: str) -> Any:
@@ -168,6 +235,24 @@ def _value(text: str) -> Any:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def give_body(lines: list[str]) -> list[str]:
+    """`%%compare --resume` and `--help` want no body, and IPython refuses a cell magic without one."""
+    return [*lines, "\n"] if len(lines) == 1 and _ALONE.match(lines[0]) else lines
+
+
+def install(shell: InteractiveShell) -> None:
+    """Let the magic stand alone in its cell."""
+    before = shell.input_transformers_cleanup
+    if give_body not in before:
+        before.insert(before.index(read_cell_magic) if read_cell_magic in before else len(before), give_body)
+
+
+def uninstall(shell: InteractiveShell) -> None:
+    """Undo `install`."""
+    if give_body in shell.input_transformers_cleanup:
+        shell.input_transformers_cleanup.remove(give_body)
 
 
 def option_names() -> Sequence[str]:

@@ -58,6 +58,7 @@ class Table:
         head = {
             "arms": self.labels,
             "scorers": [one_line(name) for name in self.scorers],
+            "ranged": [one_line(name) for name in self.scorers if any(_is_number(row.get(name)) for row in self.rows)],
             "prompts": [[one_line(id_), one_line(prompt, limit)] for id_, prompt in self._prompts.items()],
             "whole": self.is_whole,
             "repeats": 1 + max((int(row.get("repeat") or 0) for row in self.rows), default=0),
@@ -176,6 +177,10 @@ def number(value: Any) -> float | int | None:
 
 def _score(value: Any) -> float | int | str | None:
     return one_line(value, 60) if isinstance(value, str) else number(value)
+
+
+def _is_number(value: Any) -> bool:
+    return number(value) is not None
 
 
 def _shown(text: object) -> str:

@@ -52,7 +52,8 @@ class ComparisonView {
     }
     if (message.type === "state") this.takeState(message, isMine);
     else if (isMine && message.type === "problem") this.takeProblem(message);
-    else if (isMine) this[{ results: "results", table: "answers", found: "answers", opened: "answers" }[message.type]]?.take(message);
+    else if (isMine)
+      this[{ results: "results", table: "answers", found: "answers", opened: "answers" }[message.type]]?.take(message);
   }
 
   takeState(message, isMine) {
@@ -78,7 +79,8 @@ class ComparisonView {
     el.setAttribute("aria-label", "Comparison");
     el.dataset.lmSuppressShortcuts = "true";
     // Else `a`, `b`, `dd` and Enter would act on the notebook's cells.
-    for (const kind of ["keydown", "keyup", "keypress", "paste", "copy", "cut"]) el.addEventListener(kind, (event) => event.stopPropagation());
+    for (const kind of ["keydown", "keyup", "keypress", "paste", "copy", "cut"])
+      el.addEventListener(kind, (event) => event.stopPropagation());
     el.addEventListener("keydown", (event) => this.shortcut(event));
     this.status = make("div", { className: "nbllm-view-status", role: "status" });
     this.alert = make("div", { className: "nbllm-view-alert", role: "alert" });
@@ -100,16 +102,35 @@ class ComparisonView {
   }
 
   tablist() {
-    this.tabs = Object.fromEntries(Object.entries(TABS).map(([name, text]) => [name, make("button", {
-      type: "button", id: `${this.id}-tab-${name}`, role: "tab", textContent: text, data: { tab: name },
-      aria: { controls: `${this.id}-${name}` }, on: { click: () => this.turn(name) },
-    })]));
-    return make("div", { className: "nbllm-view-tabs", role: "tablist", aria: { label: "Comparison" } }, ...Object.values(this.tabs));
+    this.tabs = Object.fromEntries(
+      Object.entries(TABS).map(([name, text]) => [
+        name,
+        make("button", {
+          type: "button",
+          id: `${this.id}-tab-${name}`,
+          role: "tab",
+          textContent: text,
+          data: { tab: name },
+          aria: { controls: `${this.id}-${name}` },
+          on: { click: () => this.turn(name) },
+        }),
+      ]),
+    );
+    return make(
+      "div",
+      { className: "nbllm-view-tabs", role: "tablist", aria: { label: "Comparison" } },
+      ...Object.values(this.tabs),
+    );
   }
 
   panel(name) {
-    const panel = make("div", { id: `${this.id}-${name}`, role: "tabpanel", hidden: true, className: `nbllm-view-${name}`,
-      aria: { labelledby: `${this.id}-tab-${name}` } });
+    const panel = make("div", {
+      id: `${this.id}-${name}`,
+      role: "tabpanel",
+      hidden: true,
+      className: `nbllm-view-${name}`,
+      aria: { labelledby: `${this.id}-tab-${name}` },
+    });
     this.panels = { ...this.panels, [name]: panel };
     return panel;
   }
@@ -123,7 +144,11 @@ class ComparisonView {
   /** Show the tab that the widget is at. What is not shown is not in the page: names must not stand there unseen. */
   showTab() {
     const at = this.model.get("tab") in TABS ? this.model.get("tab") : "answers";
-    const offered = { answers: true, vote: Boolean(this.state?.can_vote), results: this.state?.can_vote || this.state?.has_votes };
+    const offered = {
+      answers: true,
+      vote: Boolean(this.state?.can_vote),
+      results: this.state?.can_vote || this.state?.has_votes,
+    };
     for (const [name, tab] of Object.entries(this.tabs)) {
       tab.setAttribute("aria-selected", String(name === at));
       tab.tabIndex = name === at ? 0 : -1;
@@ -142,7 +167,9 @@ class ComparisonView {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const tab = event.target.dataset?.tab;
     const names = Object.keys(TABS).filter((name) => !this.tabs[name].hidden);
-    const to = { ArrowRight: names.indexOf(tab) + 1, ArrowLeft: names.indexOf(tab) - 1, Home: 0, End: names.length - 1 }[event.key];
+    const to = { ArrowRight: names.indexOf(tab) + 1, ArrowLeft: names.indexOf(tab) - 1, Home: 0, End: names.length - 1 }[
+      event.key
+    ];
     if (tab && to !== undefined) {
       const name = names[(to + names.length) % names.length];
       this.turn(name);

@@ -1,16 +1,17 @@
 // The answers: a grid of which only the rows in sight are in the page, filters over it, and the answers to one prompt side
 // by side. Sorting and filtering ask the kernel nothing, but for words that stand beyond the beginnings of long answers.
 import { button, choice, debounced, field, make, textInput } from "./page.js";
-import { money, plain, rounded, seconds } from "./comparisonresults.js";
-import { wholeText } from "./comparisonvote.js";
+import { AT, columnsOf } from "./comparisoncolumns.js";
+import { Haystack } from "./comparisonfilter.js";
+import { OpenedPrompt } from "./comparisonopened.js";
+import { plain } from "./comparisonresults.js";
 
 const LINE = 28; // pixels of a row; the style sheet says the same
 const SPARE_LINES = 20; // drawn above and below those in sight, so that quick scrolling meets no gap
 const ASK_MS = 200;
-const AT = { prompt: 0, arm: 1, repeat: 2, ok: 3, text: 4, latency_ms: 5, ttft_ms: 6, input_tokens: 7, output_tokens: 8, cost_usd: 9, scores: 10 };
-const SHORT_ID = 12;
 const SHOWN = 300; // characters of a cell that are in the page
 const ALL = "";
+const collator = new Intl.Collator("en", { numeric: true });
 
 export class AnswersPart {
   constructor(view) {
@@ -19,7 +20,6 @@ export class AnswersPart {
     this.total = null;
     this.found = [];
     this.orders = new Map(); // by column: all rows sorted by it, so that typing sorts nothing
-    this.opened = null;
     this.answered = null; // what the kernel found in whole texts, and for which words
   }
 
@@ -47,22 +47,19 @@ export class AnswersPart {
   take(message) {
     if (message.type === "table") this.takePage(message);
     else if (message.type === "found") this.takeFound(message);
-    else if (message.type === "opened") this.showOpened(message);
+    else if (message.type === "opened" && this.view.shown === "answers") this.opened.take(message);
   }
 
   takePage(message) {
     if (message.head) {
       this.head = message.head;
       this.total = message.total;
-      this.rows = [];
       this.columns = columnsOf(message.head);
-      this.hay = { prompts: message.head.prompts.map((each) => each.join(" ").toLowerCase()), arms: message.head.arms.map((each) => each.toLowerCase()), texts: [] };
+      this.hay = new Haystack(message.head);
+      this.rows = this.hay.rows;
     }
     if (!this.rows || message.first !== this.rows.length) return;
-    for (const row of message.rows) {
-      this.rows.push(row);
-      this.hay.texts.push(row[AT.text].toLowerCase());
-    }
+    this.hay.add(message.rows);
     this.orders.clear();
     if (this.view.shown !== "answers") return;
     if (message.head) this.build();
@@ -76,39 +73,65 @@ export class AnswersPart {
     this.words = textInput("", { type: "search", placeholder: "words in prompt, model or answer" });
     this.arm = choice([[ALL, "all"], ...head.arms.map((label, at) => [String(at), label])], ALL);
     this.status = choice([[ALL, "all"], ["ok", "answered"], ["error", "error"]], ALL);
-    this.ranges = Object.fromEntries(this.scored().map((name) => [name, [range(`least ${name}`), range(`most ${name}`)]]));
-    const parts = [field("Find", this.words), field("Model", this.arm), field("Status", this.status),
-      ...Object.entries(this.ranges).map(([name, ends]) => make("fieldset", { className: "nbllm-view-range" }, make("legend", { textContent: name }), ends[0], "to", ends[1]))];
+    this.ranges = Object.fromEntries(head.ranged.map((name) => [name, [range(`least ${name}`), range(`most ${name}`)]]));
+    const parts = [
+      field("Find", this.words),
+      field("Model", this.arm),
+      field("Status", this.status),
+      ...Object.entries(this.ranges).map(([name, ends]) =>
+        make("fieldset", { className: "nbllm-view-range" }, make("legend", { textContent: name }), ends[0], "to", ends[1]),
+      ),
+    ];
     for (const part of parts) part.element?.querySelector(".nbllm-note")?.remove();
     for (const input of [this.words, this.arm, this.status, ...Object.values(this.ranges).flat()]) {
       input.removeAttribute("aria-describedby");
-      input.addEventListener("input", () => { this.update(); this.keepSettings(); });
+      input.addEventListener("input", () => {
+        this.update();
+        this.keepSettings();
+      });
     }
     this.count = make("div", { className: "nbllm-view-count", role: "status" });
-    this.detail = make("section", { className: "nbllm-view-opened", aria: { label: "Answers to one prompt" }, hidden: true });
+    this.opened = new OpenedPrompt(this);
     this.panel.replaceChildren(
-      make("div", { className: "nbllm-view-filters", role: "search", aria: { label: "Filter the answers" } },
-        ...parts.map((part) => part.element ?? part), button("Clear", () => this.clear())),
-      this.grid(), this.count, this.detail);
+      make(
+        "div",
+        { className: "nbllm-view-filters", role: "search", aria: { label: "Filter the answers" } },
+        ...parts.map((part) => part.element ?? part),
+        button("Clear", () => this.clear()),
+      ),
+      this.grid(),
+      this.count,
+      this.opened.element,
+    );
     this.sight = new ResizeObserver(() => this.paint());
     this.sight.observe(this.box);
     this.adopt(true);
   }
 
-  /** Scorers whose values are numbers. */
-  scored() {
-    return this.head.scorers.filter((_, at) => this.rows.some((row) => typeof row[AT.scores + at] === "number"));
-  }
-
   grid() {
     this.heads = this.columns.map((column) => {
       const sorter = button(column.title, () => this.sortBy(column.name), { tabIndex: 0 });
-      return make("div", { role: "columnheader", className: column.isNumber ? "nbllm-view-number" : "", aria: { sort: "none" } }, sorter);
+      return make(
+        "div",
+        { role: "columnheader", className: column.isNumber ? "nbllm-view-number" : "", aria: { sort: "none" } },
+        sorter,
+      );
     });
     this.space = make("div", { className: "nbllm-view-space", role: "rowgroup" });
-    this.box = make("div", { className: "nbllm-view-grid", role: "grid", tabIndex: 0, aria: { label: "Answers", colcount: this.columns.length } },
-      make("div", { role: "rowgroup", className: "nbllm-view-heads" }, make("div", { role: "row", aria: { rowindex: 1 } }, ...this.heads)), this.space);
-    this.box.style.setProperty("--columns", this.columns.map(({ least, share }) => (share ? `minmax(${least}ch, ${share}fr)` : `${least}ch`)).join(" "));
+    this.box = make(
+      "div",
+      { className: "nbllm-view-grid", role: "grid", tabIndex: 0, aria: { label: "Answers", colcount: this.columns.length } },
+      make(
+        "div",
+        { role: "rowgroup", className: "nbllm-view-heads" },
+        make("div", { role: "row", aria: { rowindex: 1 } }, ...this.heads),
+      ),
+      this.space,
+    );
+    this.box.style.setProperty(
+      "--columns",
+      this.columns.map(({ least, share }) => (share ? `minmax(${least}ch, ${share}fr)` : `${least}ch`)).join(" "),
+    );
     this.box.style.setProperty("--least", `${this.columns.reduce((sum, { least }) => sum + least, 0)}ch`);
     this.drawn = new Map(); // by place: the row as it stands in the page
     this.idle = []; // rows that show nothing now
@@ -117,7 +140,8 @@ export class AnswersPart {
       const row = event.target.closest("[role=row]");
       if (!row) return;
       this.active = Number(row.dataset.at);
-      this.open(this.active);
+      this.mark();
+      this.opened.open(this.active);
     });
     this.box.addEventListener("scroll", () => this.paint(), { passive: true });
     return this.box;
@@ -134,15 +158,22 @@ export class AnswersPart {
     this.words.value = text;
     this.arm.value = arm;
     this.status.value = status;
-    for (const [name, ends] of Object.entries(this.ranges)) ends.forEach((input, at) => { input.value = ranges[name]?.[at] ?? ""; });
+    for (const [name, ends] of Object.entries(this.ranges))
+      ends.forEach((input, at) => {
+        input.value = ranges[name]?.[at] ?? "";
+      });
     this.sort = this.columns.some((column) => column.name === sort[0]) ? sort : [];
     this.update();
   }
 
   settings() {
     const set = Object.entries(this.ranges).map(([name, ends]) => [name, ends.map((input) => input.value)]);
-    return { text: this.words.value, arm: this.arm.value, status: this.status.value,
-      ranges: Object.fromEntries(set.filter(([, ends]) => ends.some(Boolean))) };
+    return {
+      text: this.words.value,
+      arm: this.arm.value,
+      status: this.status.value,
+      ranges: Object.fromEntries(set.filter(([, ends]) => ends.some(Boolean))),
+    };
   }
 
   saveSettings() {
@@ -213,29 +244,25 @@ export class AnswersPart {
   tell() {
     const isLooking = this.wanted.length && !this.head.whole && this.answered?.key !== this.wanted.join(" ");
     const missing = this.total - this.rows.length;
-    this.count.textContent = `${plain(this.found.length)} of ${plain(this.total)} answers${isLooking ? ", looking into long ones …" : ""}${missing ? `, ${plain(missing)} on their way …` : ""}`;
+    const looking = isLooking ? ", looking into long ones …" : "";
+    const coming = missing ? `, ${plain(missing)} on their way …` : "";
+    this.count.textContent = `${plain(this.found.length)} of ${plain(this.total)} answers${looking}${coming}`;
   }
 
   filter() {
-    const { hay, wanted } = this;
-    const beyond = this.answered?.key === wanted.join(" ") ? this.answered.rows : null;
-    const inPrompts = wanted.map((word) => hay.prompts.map((text) => text.includes(word)));
-    const inArms = wanted.map((word) => hay.arms.map((text) => text.includes(word)));
-    const arm = this.arm.value === ALL ? null : Number(this.arm.value);
-    const status = this.status.value === ALL ? null : this.status.value === "ok";
-    const bounds = Object.entries(this.ranges).map(([name, ends]) => [AT.scores + this.head.scorers.indexOf(name), ...ends.map((input) => bound(input.value))])
-      .filter(([, least, most]) => least !== null || most !== null);
-    const holds = (row, at, i) => inPrompts[i][row[AT.prompt]] || inArms[i][row[AT.arm]] || hay.texts[at].includes(wanted[i]);
-    return (at) => {
-      const row = this.rows[at];
-      if (arm !== null && row[AT.arm] !== arm) return false;
-      if (status !== null && row[AT.ok] !== status) return false;
-      for (const [column, least, most] of bounds) { // unknown satisfies no bound
-        const value = row[column];
-        if (typeof value !== "number" || (least !== null && value < least) || (most !== null && value > most)) return false;
-      }
-      return wanted.every((_, i) => holds(row, at, i)) || Boolean(beyond?.has(at));
-    };
+    const isAnswered = this.answered?.key === this.wanted.join(" ");
+    const bounds = Object.entries(this.ranges).map(([name, ends]) => ({
+      column: AT.scores + this.head.scorers.indexOf(name),
+      least: bound(ends[0].value),
+      most: bound(ends[1].value),
+    }));
+    return this.hay.keeper({
+      words: this.wanted,
+      beyond: isAnswered ? this.answered.rows : null,
+      arm: this.arm.value === ALL ? null : Number(this.arm.value),
+      ok: this.status.value === ALL ? null : this.status.value === "ok",
+      bounds: bounds.filter(({ least, most }) => least !== null || most !== null),
+    });
   }
 
   searchWhole() {
@@ -292,7 +319,9 @@ export class AnswersPart {
     node.style.top = `${place * LINE}px`;
     node.setAttribute("aria-rowindex", place + 2);
     node.className = place % 2 ? "nbllm-view-odd" : "";
-    this.columns.forEach((column, i) => { node.children[i].textContent = column.shown(row).slice(0, SHOWN); });
+    this.columns.forEach((column, i) => {
+      node.children[i].textContent = column.shown(row).slice(0, SHOWN);
+    });
     node.children[this.statusAt].className = row[AT.ok] ? "" : "nbllm-view-bad";
     return node;
   }
@@ -302,7 +331,7 @@ export class AnswersPart {
     for (const [place, node] of this.drawn) {
       const at = this.found[place];
       node.classList.toggle("nbllm-view-active", at === this.active);
-      node.setAttribute("aria-selected", String(at === this.opened?.row));
+      node.setAttribute("aria-selected", String(at === this.opened.row));
     }
     const isDrawn = this.active !== undefined && this.box.querySelector(`#${this.view.id}-row-${this.active}`);
     if (isDrawn) this.box.setAttribute("aria-activedescendant", isDrawn.id);
@@ -322,90 +351,31 @@ export class AnswersPart {
 
   key(event) {
     if (!this.box) return false;
-    if (event.key === "Escape" && !this.detail.hidden && event.target !== this.box) return this.close();
+    if (event.key === "Escape" && this.opened.isOpen) return this.opened.close();
     if (event.target !== this.box) return false;
     const place = this.found.indexOf(this.active);
     const page = Math.max(1, Math.floor(this.box.clientHeight / LINE) - 2);
-    const to = { ArrowDown: place + 1, ArrowUp: place - 1, PageDown: place + page, PageUp: place - page, Home: 0, End: this.found.length - 1 };
+    const to = {
+      ArrowDown: place + 1,
+      ArrowUp: place - 1,
+      PageDown: place + page,
+      PageUp: place - page,
+      Home: 0,
+      End: this.found.length - 1,
+    };
     if (event.key in to) this.move(to[event.key]);
-    else if (event.key === "Enter" && place >= 0) this.open(this.active);
-    else if (event.key === "Escape" && !this.detail.hidden) return this.close();
+    else if (event.key === "Enter" && place >= 0) this.opened.open(this.active);
     else return false;
     return true;
   }
 
-  // ------------------------------------------------------------ one prompt
-
-  open(at) {
-    this.asked = this.view.send("open", { row: at });
-    this.mark();
-  }
-
-  step(by) {
-    const place = this.found.indexOf(this.opened.row) + by;
-    if (place < 0 || place >= this.found.length) return;
+  /** The row that stands so many below this one; the table goes there. */
+  beside(row, by) {
+    const place = this.found.indexOf(row) + by;
+    if (place < 0 || place >= this.found.length) return undefined;
     this.move(place);
-    this.open(this.found[place]);
+    return this.found[place];
   }
-
-  close() {
-    this.opened = null;
-    this.detail.hidden = true;
-    this.detail.replaceChildren();
-    this.mark();
-    this.box.focus();
-    return true;
-  }
-
-  showOpened(message) {
-    if (message.seq[1] !== this.asked || this.view.shown !== "answers") return;
-    const had = this.detail.contains(document.activeElement) ? document.activeElement.textContent : null;
-    this.opened = message;
-    const many = this.columns.some((column) => column.name === "repeat");
-    const title = make("h3", { tabIndex: -1, textContent: `Prompt ${message.prompt_id}${many ? `, repeat ${message.repeat + 1}` : ""}` });
-    const buttons = [button("Previous row", () => this.step(-1)), button("Next row", () => this.step(1)), button("Close", () => this.close())];
-    this.detail.replaceChildren(
-      make("div", { className: "nbllm-view-buttons" }, title, ...buttons),
-      wholeText("div", "nbllm-view-prompt", message.prompt, { tabIndex: 0, role: "group", aria: { label: "Prompt" } }),
-      make("div", { className: "nbllm-view-sides nbllm-view-many" }, ...message.answers.map((each, at) => answerOf(each, at === message.arm))));
-    this.detail.hidden = false;
-    this.mark();
-    (buttons.find((node) => node.textContent === had) ?? title).focus({ preventScroll: true });
-    this.detail.scrollIntoView({ block: "nearest" });
-  }
-}
-
-const collator = new Intl.Collator("en", { numeric: true });
-
-function columnsOf(head) {
-  const number = (name, title, shown, least) => ({ name, title, isNumber: true, least, value: (row) => row[AT[name]], shown: (row) => shown(row[AT[name]]) });
-  // Prompts of one template begin alike: a short id in front tells them apart.
-  const prompts = head.prompts.map(([id, text]) => (id.length <= SHORT_ID ? `${id} · ${text}` : text));
-  const longest = Math.max(5, ...head.arms.map((label) => label.length));
-  const scores = head.scorers.map((name, at) => ({
-    name: `score ${name}`, title: name, isNumber: true, least: Math.min(16, Math.max(7, name.length + 3)),
-    value: (row) => row[AT.scores + at], shown: (row) => rounded(row[AT.scores + at]),
-  }));
-  return [
-    { name: "prompt", title: "prompt", isText: true, least: 20, share: 2, value: (row) => prompts[row[AT.prompt]], shown: (row) => prompts[row[AT.prompt]] },
-    { name: "model", title: "model", isText: true, least: Math.min(26, longest + 1), value: (row) => head.arms[row[AT.arm]] ?? null, shown: (row) => head.arms[row[AT.arm]] ?? "—" },
-    ...(head.repeats > 1 ? [{ name: "repeat", title: "repeat", isNumber: true, least: 9, value: (row) => row[AT.repeat], shown: (row) => String(row[AT.repeat] + 1) }] : []),
-    { name: "status", title: "status", least: 9, value: (row) => (row[AT.ok] ? "ok" : "error"), shown: (row) => (row[AT.ok] ? "ok" : "✗ error") },
-    ...scores,
-    number("latency_ms", "time", seconds, 9), number("output_tokens", "tokens", plain, 9), number("cost_usd", "cost", money, 12),
-    { name: "answer", title: "answer", isText: true, least: 24, share: 3, value: (row) => row[AT.text], shown: (row) => row[AT.text] },
-  ];
-}
-
-function answerOf(each, isAsked) {
-  const facts = each.status === "none" ? ["not asked"] : [
-    each.status === "ok" ? null : "✗ error", ...each.scores.map(([name, value]) => `${name} ${rounded(value)}`), seconds(each.latency_ms),
-    `${plain(each.output_tokens)} tokens`, each.cost_usd === null ? "cost unknown" : money(each.cost_usd), each.finish && each.finish !== "stop" ? `ended: ${each.finish}` : null];
-  const name = make("h4", { textContent: each.arm });
-  const said = each.status === "ok" ? each.text || "(an empty answer)" : each.error ?? "";
-  return make("div", { className: `nbllm-view-side${isAsked ? " nbllm-view-chosen" : ""}` }, name,
-    make("p", { className: "nbllm-view-facts", textContent: facts.filter(Boolean).join(" · ") }),
-    wholeText("div", `nbllm-view-text${each.status === "error" ? " nbllm-view-bad" : ""}`, said, { tabIndex: 0, role: "group", aria: { label: `Answer of ${each.arm}` } }));
 }
 
 function range(label) {

@@ -2,7 +2,14 @@
 import { button, make } from "./page.js";
 
 const CHOICES = { 1: "left", 0: "tie", 2: "right", s: "skip" };
-const KEPT = { left: "Kept: left is better.", right: "Kept: right is better.", tie: "Kept: a tie.", skip: "Kept: skipped.", undo: "Taken back." };
+const KEPT = {
+  left: "Kept: left is better.",
+  right: "Kept: right is better.",
+  tie: "Kept: a tie.",
+  skip: "Kept: skipped.",
+  undo: "Taken back.",
+};
+const ACTS = ["vote", "undo", "reveal", "next"];
 const STEP = 80; // pixels that an arrow key scrolls both answers
 const SURE_FOR_MS = 4000;
 
@@ -32,10 +39,12 @@ export class VotePart {
     if (this.view.shown === "vote") this.draw();
   }
 
-  fail() {
+  fail(problem) {
     const choice = this.pending;
+    if (!ACTS.includes(problem.for)) return;
     this.pending = null;
-    if (choice && this.view.shown === "vote") this.settle(`Not kept${choice in KEPT ? `: ${choice}` : ""}. Nothing was counted.`);
+    if (choice && this.view.shown === "vote" && this.drawn === "ballot")
+      this.settle(`Not kept${choice in KEPT ? `: ${choice}` : ""}. Nothing was counted.`);
   }
 
   // ------------------------------------------------------------ what is drawn
@@ -57,61 +66,118 @@ export class VotePart {
     this.token = null;
     const { total = 0, done = 0, skipped = 0 } = state;
     const tally = `${count(done)} of ${count(total)} pairs are voted on${skipped ? `, ${count(skipped)} of them skipped` : ""}.`;
-    const card = (title, lines, ...buttons) => make("div", { className: "nbllm-view-card" }, make("h3", { textContent: title }),
-      ...lines.filter(Boolean).map((line) => (typeof line === "string" ? make("p", { textContent: line }) : line)),
-      make("div", { className: "nbllm-view-buttons" }, ...buttons.filter(Boolean)));
+    const card = (title, lines, ...buttons) =>
+      make(
+        "div",
+        { className: "nbllm-view-card" },
+        make("h3", { textContent: title }),
+        ...lines.filter(Boolean).map((line) => (typeof line === "string" ? make("p", { textContent: line }) : line)),
+        make("div", { className: "nbllm-view-buttons" }, ...buttons.filter(Boolean)),
+      );
     const first = (text, work) => button(text, work, { className: "nbllm-view-main", data: { first: 1 } });
     if (state.phase === "start") {
-      return card(done ? "Go on voting" : "A blind vote", [
-        "You see two answers to the same prompt, not who wrote them. Say which is better. Sides and order are drawn.",
-        done ? tally : `${count(total)} pairs wait.`, leftOut(state), keyList(),
-        "Each vote is kept at once: stop when you like, and go on another day. Names are shown when you end the vote.",
-      ], first(done ? "Go on voting" : "Start voting", () => this.begin()),
-      button("Look at the answers instead", () => this.view.turn("answers")));
+      return card(
+        done ? "Go on voting" : "A blind vote",
+        [
+          "You see two answers to the same prompt, not who wrote them. Say which is better. Sides and order are drawn.",
+          done ? tally : `${count(total)} pairs wait.`,
+          leftOut(state),
+          keyList(),
+          "Each vote is kept at once: stop when you like, and go on another day. Names are shown when you end the vote.",
+        ],
+        first(done ? "Go on voting" : "Start voting", () => this.begin()),
+        button("Look at the answers instead", () => this.view.turn("answers")),
+      );
     }
     if (state.phase === "done") {
-      return card("That was the last pair", [tally, "Ending the vote shows who is who. No vote can be changed after that."],
+      return card(
+        "That was the last pair",
+        [tally, "Ending the vote shows who is who. No vote can be changed after that."],
         first("End the vote and show the names", () => this.end("results")),
-        state.can_undo ? button("Take the last vote back (u)", () => this.undo()) : null);
+        state.can_undo ? button("Take the last vote back (u)", () => this.undo()) : null,
+      );
     }
-    return card("The vote has ended in this view", [tally,
-      done < total ? "To vote on the rest, run the cell again. You have seen the names now: a vote is better cast before." : null],
-    first("Results", () => this.view.turn("results")), button("Answers", () => this.view.turn("answers")));
+    return card(
+      "The vote has ended in this view",
+      [
+        tally,
+        done < total
+          ? "To vote on the rest, run the cell again. You have seen the names now: a vote is better cast before."
+          : null,
+      ],
+      first("Results", () => this.view.turn("results")),
+      button("Answers", () => this.view.turn("answers")),
+    );
   }
 
   /** In place of a tab that names models, while the vote is open. */
   gate(tab) {
     const { done = 0, total = 0 } = this.view.state;
     const left = total - done;
-    return make("div", { className: "nbllm-view-card" }, make("h3", { textContent: "Names are shown here" }),
-      make("p", { textContent: `${count(left)} ${left === 1 ? "pair waits" : "pairs wait"} for a blind vote. Who has seen the names does not vote blind, so showing them ends the vote in this view.` }),
-      make("div", { className: "nbllm-view-buttons" },
+    return make(
+      "div",
+      { className: "nbllm-view-card" },
+      make("h3", { textContent: "Names are shown here" }),
+      make("p", { textContent: `${count(left)} ${left === 1 ? "pair waits" : "pairs wait"} for a blind vote.` }),
+      make("p", { textContent: "Who has seen the names does not vote blind: showing them ends the vote in this view." }),
+      make(
+        "div",
+        { className: "nbllm-view-buttons" },
         button("End the vote and show the names", () => this.end(tab), { className: "nbllm-view-main" }),
-        button("Back to the vote", () => this.view.turn("vote"))));
+        button("Back to the vote", () => this.view.turn("vote")),
+      ),
+    );
   }
 
   frame() {
-    this.section = make("section", { className: "nbllm-view-ballot", tabIndex: -1, aria: { label: "Pair of answers" }, data: { first: 1 } });
+    this.section = make("section", {
+      className: "nbllm-view-ballot",
+      tabIndex: -1,
+      aria: { label: "Pair of answers" },
+      data: { first: 1 },
+    });
     this.bar = make("progress", { max: 1, value: 0, aria: { label: "Pairs voted on" } });
     this.words = make("span", { className: "nbllm-view-count" });
     this.said = make("span", { className: "nbllm-view-kept", role: "status" });
     this.prompt = wholeText("div", "nbllm-view-prompt", "", { tabIndex: 0, role: "group", aria: { label: "Prompt" } });
     this.sides = { left: this.side("Left"), right: this.side("Right") };
     this.choices = {
-      left: this.choice("1", "Left is better", "left"), tie: this.choice("0", "Tie", "tie"), right: this.choice("2", "Right is better", "right"),
+      left: this.choice("1", "Left is better", "left"),
+      tie: this.choice("0", "Tie", "tie"),
+      right: this.choice("2", "Right is better", "right"),
       skip: this.choice("s", "Skip", "skip"),
     };
     this.back = make("button", { type: "button", on: { click: () => this.undo() } }, make("kbd", { textContent: "u" }), " Undo");
     this.names = button("Show the names of this pair", () => this.reveal());
-    this.next = make("button", { type: "button", className: "nbllm-view-choice nbllm-view-main", on: { click: () => this.goOn() } },
-      make("kbd", { textContent: "n" }), " Next pair");
-    this.stage = make("div", { className: "nbllm-view-stage" }, this.prompt,
-      make("div", { className: "nbllm-view-sides" }, this.sides.left.element, this.sides.right.element));
+    this.next = make(
+      "button",
+      { type: "button", className: "nbllm-view-choice nbllm-view-main", on: { click: () => this.goOn() } },
+      make("kbd", { textContent: "n" }),
+      " Next pair",
+    );
+    this.stage = make(
+      "div",
+      { className: "nbllm-view-stage" },
+      this.prompt,
+      make("div", { className: "nbllm-view-sides" }, this.sides.left.element, this.sides.right.element),
+    );
     this.section.append(
-      make("div", { className: "nbllm-view-progress" }, this.bar, this.words, this.said), this.stage,
-      make("div", { className: "nbllm-view-choices", role: "group", aria: { label: "Your vote" } }, ...Object.values(this.choices), this.back, this.next),
-      make("div", { className: "nbllm-view-after" }, this.names, this.sure("End the vote", () => this.end("results")),
-        make("span", { className: "nbllm-view-hint", textContent: "↑ ↓ scroll both answers" })),
+      make("div", { className: "nbllm-view-progress" }, this.bar, this.words, this.said),
+      this.stage,
+      make(
+        "div",
+        { className: "nbllm-view-choices", role: "group", aria: { label: "Your vote" } },
+        ...Object.values(this.choices),
+        this.back,
+        this.next,
+      ),
+      make(
+        "div",
+        { className: "nbllm-view-after" },
+        this.names,
+        this.sure("End the vote", () => this.end("results")),
+        make("span", { className: "nbllm-view-hint", textContent: "↑ ↓ scroll both answers" }),
+      ),
     );
     return this.section;
   }
@@ -123,8 +189,12 @@ export class VotePart {
   }
 
   choice(key, text, what) {
-    return make("button", { type: "button", className: "nbllm-view-choice", data: { choice: what }, on: { click: () => this.cast(what) } },
-      make("kbd", { textContent: key }), ` ${text}`);
+    return make(
+      "button",
+      { type: "button", className: "nbllm-view-choice", data: { choice: what }, on: { click: () => this.cast(what) } },
+      make("kbd", { textContent: key }),
+      ` ${text}`,
+    );
   }
 
   /** A button that asks once more. */
@@ -133,7 +203,10 @@ export class VotePart {
       if (node.dataset.sure) return work();
       node.dataset.sure = "1";
       node.textContent = `${text}: sure?`;
-      setTimeout(() => { delete node.dataset.sure; node.textContent = text; }, SURE_FOR_MS);
+      setTimeout(() => {
+        delete node.dataset.sure;
+        node.textContent = text;
+      }, SURE_FOR_MS);
       return undefined;
     });
     return node;
@@ -151,7 +224,8 @@ export class VotePart {
     }
     const isRevealed = state.phase === "revealed";
     const hadFocus = this.section.contains(document.activeElement); // a button that is hidden loses it
-    for (const [name, side] of Object.entries(this.sides)) side.name.textContent = ballot.names ? `${side.title}: ${ballot.names[name]}` : side.title;
+    for (const [name, side] of Object.entries(this.sides))
+      side.name.textContent = ballot.names ? `${side.title}: ${ballot.names[name]}` : side.title;
     this.bar.max = Math.max(1, state.total);
     this.bar.value = state.done;
     this.words.textContent = `${count(state.done)} of ${count(state.total)}`;
@@ -161,7 +235,7 @@ export class VotePart {
     this.back.setAttribute("aria-disabled", String(!state.can_undo));
     if (hadFocus && !this.section.contains(document.activeElement)) this.section.focus({ preventScroll: true });
     if (hadFocus && document.activeElement.hidden) this.section.focus({ preventScroll: true });
-    this.settle(isRevealed ? "Closed: it counts as skipped." : KEPT[this.kept] ?? "");
+    this.settle(isRevealed ? "Closed: it counts as skipped." : (KEPT[this.kept] ?? ""));
   }
 
   /** The stage grows and never shrinks: a short pair must not move the buttons away from the hand. */
@@ -175,7 +249,8 @@ export class VotePart {
   settle(text) {
     this.said.textContent = text;
     this.section.classList.toggle("nbllm-view-waits", Boolean(this.pending));
-    for (const [name, side] of Object.entries(this.sides)) side.element.classList.toggle("nbllm-view-chosen", this.pending === name);
+    for (const [name, side] of Object.entries(this.sides))
+      side.element.classList.toggle("nbllm-view-chosen", this.pending === name);
   }
 
   // ------------------------------------------------------------ what a person does
@@ -210,7 +285,8 @@ export class VotePart {
   undo() {
     if (!this.view.state.can_undo) return true;
     if (this.drawn === "ballot") return this.ask("undo", "undo");
-    this.view.send("undo");
+    if (!this.pending) this.view.send("undo");
+    this.pending = "undo"; // pressed twice it is one vote that is taken back
     return true;
   }
 
@@ -235,12 +311,25 @@ export class VotePart {
 }
 
 function keyList() {
-  const keys = [["1", "left is better"], ["2", "right is better"], ["0", "a tie"], ["s", "skip"], ["u", "take the last vote back"]];
-  return make("p", { className: "nbllm-view-keys" }, ...keys.flatMap(([key, text]) => [make("kbd", { textContent: key }), ` ${text}  `]));
+  const keys = [
+    ["1", "left is better"],
+    ["2", "right is better"],
+    ["0", "a tie"],
+    ["s", "skip"],
+    ["u", "take the last vote back"],
+  ];
+  return make(
+    "p",
+    { className: "nbllm-view-keys" },
+    ...keys.flatMap(([key, text]) => [make("kbd", { textContent: key }), ` ${text}  `]),
+  );
 }
 
 function leftOut({ identical, unanswered }) {
-  const parts = [identical ? `${count(identical)} with the same text on both sides` : "", unanswered ? `${count(unanswered)} where an answer is missing` : ""];
+  const parts = [
+    identical ? `${count(identical)} with the same text on both sides` : "",
+    unanswered ? `${count(unanswered)} where an answer is missing` : "",
+  ];
   const text = parts.filter(Boolean).join(" and ");
   return text ? `Left out: ${text}.` : null;
 }
