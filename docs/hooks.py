@@ -13,6 +13,7 @@ from typing import Any
 
 from mkdocs.exceptions import PluginError
 
+CHANGELOG = Path(__file__).resolve().parent.parent / "CHANGELOG.md"
 ROWS = Path(__file__).resolve().parent.parent / "src" / "nbllm" / "providers" / "providers.toml"
 
 _MARK = re.compile(r"<!-- providers: (\w+) -->")
@@ -42,7 +43,9 @@ def on_config(config: Any, **_: Any) -> Any:
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Replace `<!-- providers: hosted -->` and its kin by a table of the rows of `providers.toml`."""
+    """Replace `<!-- providers: hosted -->` and its kin by tables of `providers.toml`, `<!-- changelog -->` by it."""
+    if markdown.strip() == "<!-- changelog -->":
+        return CHANGELOG.read_text(encoding="utf-8").replace("](docs/", "](")
     return _MARK.sub(lambda found: table(found[1]), markdown)
 
 

@@ -30,7 +30,7 @@ LANGUAGES = {
     "toml": "parsed; rows of providers and settings are taken by nbllm",
     "json": "parsed",
     "yaml": "parsed",
-    "ini": "for a program that reads it itself: looked at by people",
+    "ini": "for cron or systemd: the `nbllm` commands in it are read",
     "text": "no code",
 }
 """What tests do with a block, by its language."""
@@ -158,7 +158,9 @@ def _slug(words: str) -> str:
 
 
 def shell_lines(block: Block) -> Iterator[str]:
-    """The commands of a block for a terminal, without their prompt."""
+    """The commands of a block for a terminal, without their prompt; of a crontab or a unit those that are `nbllm`."""
+    if block.language == "ini":
+        yield from re.findall(r"(?<=/bin/)nbllm .*", block.text)
     if block.language not in ("", "bash", "console"):
         return
     for line in block.text.splitlines():

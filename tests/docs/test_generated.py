@@ -262,8 +262,14 @@ def _looked_up(node: ast.AST) -> Iterator[str]:
 
 
 def _strings(nodes: list[ast.expr]) -> Iterator[str]:
+    """The strings in expressions, without the pieces of f-strings, which are no names by themselves."""
     for node in nodes:
-        yield from (n.value for n in ast.walk(node) if isinstance(n, ast.Constant) and isinstance(n.value, str))
+        pieces = {id(v) for n in ast.walk(node) if isinstance(n, ast.JoinedStr) for v in n.values}
+        yield from (
+            n.value
+            for n in ast.walk(node)
+            if isinstance(n, ast.Constant) and isinstance(n.value, str) and id(n) not in pieces
+        )
 
 
 def test_every_variable_that_the_source_reads_is_on_the_page_of_settings() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -15,6 +16,7 @@ from urllib.parse import unquote
 import pytest
 import typer
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 from jupyter_client.manager import KernelManager, start_new_kernel
 
 from nbllm.cli.app import app
@@ -181,6 +183,16 @@ def _command_problem(words: list[str], *, whole: bool) -> str | None:
         if type(exc).__name__ == "MissingParameter" and not whole:
             return None
         return getattr(exc, "message", None) or repr(exc)
+
+
+_PYTHON = [b for p in PAGES for b in p.blocks if b.is_cell and b.needs_more != "shows the form of a call"]
+
+
+@pytest.mark.parametrize("block", _PYTHON, ids=[b.id for b in _PYTHON])
+def test_every_cell_compiles_also_those_that_are_not_run(block: Block) -> None:
+    """As IPython reads it."""
+    source = TransformerManager().transform_cell(block.text)
+    compile(source, block.id, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
 
 
 # ---------------------------------------------------------------- running

@@ -103,7 +103,7 @@ def test_a_chat_goes_through_the_adapter_of_the_page(lines: Callable[..., WireSe
     assert (reply.usage.input_tokens, reply.usage.output_tokens) == (3, 2)
     head, _, body = server.requests[0].partition(b"\r\n\r\n")
     assert json.loads(body) == {"model": "parrot", "text": "Be brief.\nuser: Hello.", "limit": 9}
-    assert head.startswith(b"POST /say ")
+    assert head.startswith(b"POST /v1/say ")
 
 
 def test_a_stream_of_the_page_s_format_that_breaks_off_is_no_answer(

@@ -43,7 +43,7 @@ postgresql r julia go rust ruby rb php perl lua scala kotlin swift haskell ocaml
 lisp scheme matlab octave fortran cuda diff make makefile cmake docker dockerfile nginx http graphql
 protobuf tex latex markdown md rst
 """
-"""What is coloured. A fixed list: model text must not decide which lexer (a plug-in's, a slow one) runs."""
+"""What is coloured. A fixed list: model text must not decide which lexer (a plugin's, a slow one) runs."""
 
 
 def render_markdown(text: str, *, highlight: bool = False, partial: bool = False) -> str:
