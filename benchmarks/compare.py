@@ -312,6 +312,10 @@ def serving(after_s: float) -> tuple[Any, str]:
     return process, f"http://127.0.0.1:{ports.get()}/v1"
 
 
+def _load() -> float:
+    return round(os.getloadavg()[0], 1)
+
+
 def conditions() -> dict[str, Any]:
     """What the figures depend on."""
     return {
@@ -319,7 +323,7 @@ def conditions() -> dict[str, Any]:
         "python": platform.python_version(),
         "system": platform.system(),
         "cores": os.cpu_count(),
-        "load_average": round(os.getloadavg()[0], 1),
+        "load_average": _load(),
         **{name: version(name) for name in ("httpx2", "openai", "distributed")},
         "server": f"loopback, another process, {AT_ONCE} at once, an answer after {AFTER_S} s in {WORDS} events",
     }
@@ -340,6 +344,7 @@ def measure(cells: int, big: int, only: str | None) -> dict[str, Any]:
         found["ways"][name] = min(tries, key=lambda t: t["seconds"])
     for process in (server, at_once):
         process.terminate()
+    found["conditions"]["load_average"] = f"{found['conditions']['load_average']} before, {_load()} after"
     return found
 
 

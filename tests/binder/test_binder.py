@@ -294,10 +294,8 @@ class Built:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory, campaign: bool) -> Built:
+def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """As repo2docker's steps do it: requirements, then the checkout, then `postBuild`. Downloads some 150 MB."""
-    if not campaign:
-        pytest.skip("a fresh environment from the files takes minutes and the package index: --campaign")
     root = tmp_path_factory.mktemp("binder")
     folder = root / "repo"
     ignored = shutil.ignore_patterns(
@@ -319,6 +317,7 @@ def built(tmp_path_factory: pytest.TempPathFactory, campaign: bool) -> Built:
     return Built(folder, str(bin_folder / "python"), done.stdout)
 
 
+@pytest.mark.whole
 @pytest.mark.campaign
 @pytest.mark.timeout(2400)
 def test_the_environment_is_complete_and_goes_on_without_a_model(built: Built) -> None:
@@ -333,6 +332,7 @@ def test_the_environment_is_complete_and_goes_on_without_a_model(built: Built) -
     assert set(installed) - set(pins()) <= {"nbllm", "pip", "setuptools"}
 
 
+@pytest.mark.whole
 @pytest.mark.campaign
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("home", HOMES)
@@ -349,6 +349,7 @@ def test_every_notebook_runs_there_within_the_memory_of_a_session(
     assert peak_mb < PEAK_MB
 
 
+@pytest.mark.whole
 @pytest.mark.campaign
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize("app", ["jupyterlab", "notebook"])

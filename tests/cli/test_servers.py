@@ -20,6 +20,7 @@ import nbformat
 import pytest
 from nbformat.sign import NotebookNotary
 
+import course
 from cli.shell import environment, nbllm, start
 from nbllm.cli import lab
 from nbllm.errors import SettingsError
@@ -92,6 +93,20 @@ def test_the_course_is_copied_once_and_what_the_user_wrote_stays() -> None:
     (folder / lab.QUICKSTART).write_text("mine")
     assert lab._copy() == folder
     assert (folder / lab.QUICKSTART).read_text() == "mine"
+
+
+def test_recordings_are_copied_beside_the_notebooks_that_need_them() -> None:
+    """Where a notebook replays, its recording is there, byte by byte; one that the user made anew stays."""
+    folder, source = lab._copy(), lab.notebooks()
+    recordings = sorted(path.name for path in source.glob("*.replay.jsonl"))
+    assert recordings == sorted(f"{book.stem}.replay.jsonl" for book in course.replayed())
+    for name in recordings:
+        assert (folder / name).read_bytes() == (source / name).read_bytes()
+        assert (folder / name.replace(".replay.jsonl", ".ipynb")).exists()
+
+    (folder / recordings[0]).write_text("mine")
+    lab._copy()
+    assert (folder / recordings[0]).read_text() == "mine"
 
 
 def test_a_home_that_cannot_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
