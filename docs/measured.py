@@ -21,7 +21,7 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
     "load_ext": {
         "`%load_ext nbllm` adds to a bare IPython":
             ("load_ext_cpu.added_ms", "ms of CPU"),
-        "of that: a bare IPython alone":
+        "a bare IPython alone, for comparison":
             ("load_ext_cpu.bare_ms", "ms of CPU"),
         "from the first `%%chat` of a fresh kernel to text, median":
             ("first_chat_to_text.median_s", "s"),

@@ -161,10 +161,10 @@ def test_the_drawing_at_the_top_of_the_module_has_every_error() -> None:
 
 
 @cache
-def _hooks() -> ModuleType:
-    """The part of the site's build that makes the table; MkDocs itself is not needed for it."""
+def _hooks(name: str = "hooks") -> ModuleType:
+    """A part of the site's build."""
     pytest.importorskip("mkdocs")
-    spec = importlib.util.spec_from_file_location("hooks", DOCS / "hooks.py")
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -195,6 +195,25 @@ def test_a_page_of_a_provider_says_the_address_and_the_variable_of_its_row(path:
     row = bundled_rows()[_ROW_OF.get(path.stem, path.stem)]
     wanted = [row["base_url"], *row.get("env", ())[:1]]
     assert [w for w in wanted if f"`{w}`" not in text] == []
+
+
+# ---------------------------------------------------------------- figures
+
+
+def test_every_table_of_figures_can_be_made_and_is_on_the_page_of_performance() -> None:
+    measured = _hooks("measured")
+    text = (DOCS / "explanation" / "performance.md").read_text(encoding="utf-8")
+    assert [name for name in measured.TABLES if f"<!-- measured: {name} -->" not in text] == []
+    made = measured.on_page_markdown(text)
+    assert "<!-- measured" not in made
+    assert made.count("Conditions: ") >= len(measured.TABLES)
+
+
+def test_a_figure_that_was_not_measured_fails_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured = _hooks("measured")
+    monkeypatch.setitem(measured.TABLES, "search", {"a thing": ("no such figure", "ms")})
+    with pytest.raises(measured.PluginError, match="no such figure"):
+        measured.shown("search")
 
 
 # ---------------------------------------------------------------- what others can add

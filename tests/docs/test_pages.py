@@ -229,7 +229,7 @@ class Notebook:
 
     def turn_to(self, page_: Page) -> None:
         """Forget the page before."""
-        here = self._folder / page_.path.stem
+        here = self._folder / page_.id.replace("/", "-")
         (here / "work").mkdir(parents=True)
         self.run(
             "import os, sys\n"

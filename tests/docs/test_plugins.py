@@ -16,6 +16,7 @@ from nbllm.adapters.base import Adapter
 from nbllm.chat.options import ChatOptions
 from nbllm.errors import ModelNotFoundError, RegistryError, StreamBrokenError, UnsupportedError
 from nbllm.messages import Reply
+from nbllm.providers import rows
 from nbllm.settings import Paths
 from nbllm.workspace import Workspace
 from pages import DOCS, page
@@ -50,11 +51,17 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         (info / "entry_points.txt").write_text("\n".join(lines))
         modules.append(module)
 
-    adapters.load_adapter.cache_clear()
+    _forget()
     yield put
-    adapters.load_adapter.cache_clear()
+    _forget()
     for module in modules:
         sys.modules.pop(module, None)
+
+
+def _forget() -> None:
+    """What was found when a process first looked; a person would restart the kernel."""
+    adapters.load_adapter.cache_clear()
+    rows.known_kinds.cache_clear()
 
 
 @pytest.fixture
@@ -141,7 +148,7 @@ def test_what_the_format_has_no_place_for_is_refused_before_it_is_sent(
 
 
 def test_without_the_package_the_kind_is_refused_with_those_that_are_known() -> None:
-    adapters.load_adapter.cache_clear()
+    _forget()
     with pytest.raises(RegistryError, match="no adapter for the kind 'lines'"):
         adapters.load_adapter("lines")
 
