@@ -22,7 +22,6 @@ _PATH = re.compile(r"(?<![\w/.$-])(?:docs|tests|benchmarks|notebooks|src/nbllm)/
 _ELSEWHERE = {
     "docs/config/README.md",  # of crush
     "notebooks/story.ipynb", "tests/test_story.py", "tests/test_comments.py",  # of a project that a page tells of
-    "benchmarks/results/compare.json", "benchmarks/results/compare.md",  # what benchmarks/compare.py writes
 }  # fmt: skip
 """Paths that are not in a checkout."""
 
