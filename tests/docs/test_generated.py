@@ -209,6 +209,14 @@ def test_every_table_of_figures_can_be_made_and_is_on_the_page_of_performance() 
     assert made.count("Conditions: ") >= len(measured.TABLES)
 
 
+def test_every_page_of_results_is_on_the_page_of_performance() -> None:
+    """Or named there, when it is long."""
+    text = (DOCS / "explanation" / "performance.md").read_text(encoding="utf-8")
+    results = sorted(p.name for p in (REPO / "benchmarks" / "results").glob("*.md"))
+    named_elsewhere = {"decoder.md": "a part of streaming.md"}
+    assert [name for name in results if name not in text and name not in named_elsewhere] == []
+
+
 def test_a_figure_that_was_not_measured_fails_the_build(monkeypatch: pytest.MonkeyPatch) -> None:
     measured = _hooks("measured")
     monkeypatch.setitem(measured.TABLES, "search", {"a thing": ("no such figure", "ms")})

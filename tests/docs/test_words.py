@@ -21,8 +21,7 @@ _CODE = re.compile(
 _PATH = re.compile(r"(?<![\w/.$-])(?:docs|tests|benchmarks|notebooks|src/nbllm)/[\w./-]*\w")
 _ELSEWHERE = {
     "docs/config/README.md",  # of crush
-    "notebooks/story.ipynb", "tests/test_story.py", "tests/test_comments.py",  # of a project that pages tell of
-    "benchmarks/results/compare.json", "benchmarks/results/compare.md",  # what benchmarks/compare.py writes
+    "notebooks/story.ipynb", "tests/test_story.py", "tests/test_comments.py",  # of a project that a page tells of
 }  # fmt: skip
 """Paths that are not in a checkout."""
 
