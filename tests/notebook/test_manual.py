@@ -13,7 +13,7 @@ import pytest
 
 from chatting import says
 from nbllm.errors import NbllmError
-from nbllm.notebook.magics import chat, config, models, providers, replay
+from nbllm.notebook.magics import chat, compare, config, models, providers, replay
 from nbllm.notebook.magics.arguments import Arguments
 from nbllm.notebook.magics.manual import WIDTH, described, described_verbs
 from pages import DOCS, page
@@ -21,6 +21,7 @@ from shell import Shell, loaded
 
 MAGICS: dict[str, ModuleType] = {
     "%%chat": chat,
+    "%%compare": compare,
     "%llm_providers": providers,
     "%llm_models": models,
     "%llm_replay": replay,
@@ -44,6 +45,9 @@ def parsers(name: str) -> Iterator[Arguments]:
     """Every parser of a magic."""
     if name == "%%chat":
         yield chat._parser("%%chat", with_model=True)
+        return
+    if name == "%%compare":
+        yield compare._parser()
         return
     module: Any = MAGICS[name]
     verbs = [*module.VERBS, ""] if name in ("%llm_models", "%llm_config") else [*module.VERBS]
@@ -76,7 +80,8 @@ def test_a_page_of_the_manual_fits_beside_a_notebook(name: str) -> None:
 
 @pytest.mark.parametrize("name", MAGICS)
 def test_the_option_for_help_shows_the_same_page(name: str, shell: Shell) -> None:
-    assert shell.good(f"{name.replace('%%', '%')} --help").out.strip() == MAGICS[name].page().strip()
+    line = name.replace("%%chat", "%chat")
+    assert shell.good(f"{line} --help").out.strip() == MAGICS[name].page().strip()
 
 
 @pytest.mark.parametrize("verb", providers.VERBS)
@@ -89,6 +94,7 @@ def test_there_are_five_examples_and_each_runs(name: str) -> None:
     examples = MAGICS[name].EXAMPLES
     assert len(examples) == 5
     with loaded(says("no")) as (shell, _):
+        shell.names["questions"] = [{"question": "What is a provider?", "expected": "provider"}]
         for said, cell in examples:
             if name == "%llm_replay" and "status" not in cell:
                 replay.parser(cell.split()[1]).read(cell.split()[2:])  # it would look for a notebook's file
@@ -97,7 +103,7 @@ def test_there_are_five_examples_and_each_runs(name: str) -> None:
                 assert done.error is None, f"{said}: {done.error!r}"
 
 
-@pytest.mark.parametrize("name", [n for n in MAGICS if n != "%%chat"])
+@pytest.mark.parametrize("name", [n for n in MAGICS if not n.startswith("%%")])
 def test_a_wrong_word_is_answered_with_a_way_to_the_page(name: str, shell: Shell) -> None:
     """The hint names an option that is there."""
     error = shell.run(f"{name} list --no-such-option" if name == "%llm_providers" else f"{name} --no-such-option").error
@@ -135,7 +141,7 @@ def test_an_option_that_is_added_is_described() -> None:
     assert described(parser) == "Groups\n------\n  -n, --new-thing N           what it is for"
 
 
-@pytest.mark.parametrize("name", ["chat", "llm_providers", "llm_models", "llm_replay", "llm_config"])
+@pytest.mark.parametrize("name", ["chat", "compare", "llm_providers", "llm_models", "llm_replay", "llm_config"])
 def test_the_reference_says_how_to_ask_for_the_page(name: str) -> None:
     codes = {code for _, code in page(DOCS / "reference" / "magics" / f"{name}.md").codes}
     assert any(code.endswith(f"{name}?") for code in codes)

@@ -15,6 +15,7 @@ from nbllm.errors import NbllmError, PromptError, UsageError
 from nbllm.foreign import one_line
 from nbllm.notebook import prompt as prompts
 from nbllm.notebook.magics.arguments import Arguments, split
+from nbllm.notebook.magics.manual import described, manual, shown_by_question_mark
 from nbllm.notebook.panels import comparison_viewer
 from nbllm.notebook.progress import RunProgress
 from nbllm.notebook.session import running, workspace
@@ -60,36 +61,55 @@ def _parser() -> Arguments:
     return parser
 
 
+def page() -> str:
+    """What `%%compare?` shows."""
+    return manual(
+        "Ask several models the same, and say which is better and how sure that is.",
+        synopsis="%%compare -m REF,REF [options]\nOne prompt; or, with --data, a template with {{column}}.",
+        notes=_NOTES,
+        options=described(_parser()),
+        examples=EXAMPLES,
+    )
+
+
+_NOTES = """
+The cell's value is a Comparison: `_`, or a variable with `-o`. It has `summary()`, `stats()`, `ranking()`, `plot()`,
+`diff()`, `view()`, `cells`, `manifest` and `to_csv()` with its kin.
+
+With `--data NAME` (a DataFrame or list of dicts) the prompt is a template: `{{column}}` is a value of the row. Without
+it `{{expression}}` is evaluated in the notebook.
+
+Every answer is kept as it comes. Under a `--name` what is there is not asked again, so a cell that was stopped goes
+on where it was. `--dry-run` says what a run would cost and sends nothing.
+"""
+EXAMPLES = (
+    ("Two models, one prompt", "%%compare -m demo/guide,demo/echo\nWhat is a provider?"),
+    ("A table of prompts, three answers to each, scored",
+     "%%compare -m demo/guide,demo/echo --data questions --score contains:expected -n 3\n{{question}}"),
+    ("Two temperatures, kept under a name",
+     "%%compare -m demo/guide,demo/echo -p temperature=0,0.7 --name study\nWhat is a provider?"),
+    ("A judge, asked in both orders", "%%compare -m demo/guide,demo/echo --judge demo/guide\nWhat is a provider?"),
+    ("Go on with what is kept", "%%compare --name study --resume"),
+)  # fmt: skip
+"""What each does, and the cell."""
+
+
 @magics_class
 class CompareMagics(Magics):
     """The comparison magic."""
 
+    @shown_by_question_mark(page)
     @no_var_expand
     @cell_magic
     def compare(self, line: str, cell: str) -> Any:
         """Ask several models the same, and say which is better: `%%compare -m REF,REF [options]`, the prompt below.
 
-        The cell's value is a `Comparison`: `_`, or a variable with `-o`. Examples, a cell each:
-
-            %%compare -m demo/guide,demo/echo
-            What is a provider?
-
-            %%compare -m demo/guide,demo/echo --data questions --score contains:expected -n 3 -o result
-            {{question}}
-
-            %%compare -m demo/guide,demo/echo -p temperature=0,0.7 --name study --budget 2.50
-            What is a provider?
-
-            %%compare --name study --resume
-
-        With `--data NAME` (a DataFrame or list of dicts) the prompt is a template: `{{column}}` is a value of the row.
-        Without it `{{expression}}` is evaluated in the notebook. `--dry-run` says what a run would cost and sends
-        nothing. `%%compare --help` lists the options.
+        `%%compare?` shows every option, with examples.
         """
         with running():
             asked = _parser().read(split(line))
             if asked.help:
-                return print(_parser().format_help())  # noqa: T201
+                return print(page())  # noqa: T201
             options = self._options(asked, cell)
             if asked.dry_run:
                 return _comparisons().dry_run(options)
