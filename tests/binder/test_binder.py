@@ -253,7 +253,9 @@ class Peak:
 def run_notebook(folder: Path, name: str, environ: dict[str, str], python: str) -> tuple[int, str, float]:
     """Run one as the kernel of a session; status, what was said, and peak memory in MB, kernel and runner together."""
     recording = folder / "notebooks" / f"{Path(name).stem}.replay.jsonl"
-    environ |= {"NBLLM_DEMO_PACE_S": "0"} | ({"NBLLM_REPLAY": f"auto:{recording}"} if recording.exists() else {})
+    # JupyterLab says which notebook it is; whoever runs one without it does not.
+    session_name = {"JPY_SESSION_NAME": str(recording.with_name(name))} if recording.exists() else {}
+    environ |= {"NBLLM_DEMO_PACE_S": "0"} | session_name
     words = [*as_somebody(), str(folder / "binder" / "start"), python, "-m", "jupyter", "execute", f"notebooks/{name}"]
     process = subprocess.Popen(
         words, cwd=folder, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
