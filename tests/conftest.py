@@ -49,7 +49,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         if name.endswith(("_API_KEY", "_API_KEY_FILE", "_BASE_URL", "_MODELS", "_TOKEN")) or name.startswith("NBLLM_"):
             monkeypatch.delenv(name)
     for name in ("MODELS", "OPENAI_COMPATIBLE_MODEL_NAME", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
-                 "http_proxy", "https_proxy", "all_proxy"):  # fmt: skip
+                 "http_proxy", "https_proxy", "all_proxy", "COLUMNS", "LINES"):  # fmt: skip
         monkeypatch.delenv(name, raising=False)
     folder = tmp_path / "nbllm-home"
     monkeypatch.setenv("NBLLM_HOME", str(folder))

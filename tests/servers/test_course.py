@@ -134,15 +134,15 @@ def _strict_run(notebook: Path, home: Path) -> tuple[int, str, int]:
         "no:cacheprovider",
         str(notebook),
     ]
-    with subprocess.Popen(
-        command, cwd=REPO, env=environ, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as running:
-        peak = 0
-        while running.poll() is None:
-            peak = max(peak, sum(_bytes_of_kernels(running.pid)))
-            time.sleep(0.1)
-        assert running.stdout is not None
-        return running.returncode, running.stdout.read(), peak
+    # Into a file: nobody reads a pipe meanwhile, and a run that fails says more than one holds.
+    with home.with_name(f"{home.name}.txt").open("w+") as said:
+        with subprocess.Popen(command, cwd=REPO, env=environ, stdout=said, stderr=subprocess.STDOUT) as running:
+            peak = 0
+            while running.poll() is None:
+                peak = max(peak, sum(_bytes_of_kernels(running.pid)))
+                time.sleep(0.1)
+        said.seek(0)
+        return running.returncode, said.read(), peak
 
 
 def _bytes_of_kernels(pid: int) -> Iterator[int]:
