@@ -41,12 +41,16 @@ def _names(books: list[Path]) -> list[str]:
 
 
 def _outputs(node: Any) -> list[tuple[str, str]]:
-    """What strict nbval compares: every text and every page, cell by cell."""
+    """What strict nbval compares: every text and every page, cell by cell.
+
+    A cell's printed text is one: in how many messages a kernel sends it depends on its pace.
+    """
     found = []
     for cell in node.cells:
-        for output in cell.get("outputs", []):
-            if output.output_type == "stream" and output.name == "stdout":
-                found.append(("stdout", output.text))
+        outputs = cell.get("outputs", [])
+        printed = "".join(o.text for o in outputs if o.output_type == "stream" and o.name == "stdout")
+        found += [("stdout", printed)] if printed else []
+        for output in outputs:
             if output.output_type == "error":
                 found.append((output.ename, output.evalue))
             found += [(kind, text) for kind, text in sorted(output.get("data", {}).items()) if kind.startswith("text/")]
