@@ -186,6 +186,10 @@ class ChatRequest:
             "model": self.model,
             "messages": [message_to_json(m, inline_bytes=False) for m in self.messages],
         }
+        return shape | self.settings()
+
+    def settings(self) -> dict[str, Any]:
+        """The part of `canonical` that says how to answer, as far as it was given."""
         optional = {
             "system": self.system,
             "temperature": self.temperature,
@@ -195,7 +199,7 @@ class ChatRequest:
             "tool_choice": self.tool_choice,
             "schema": dict(self.schema) if self.schema is not None else None,
         }
-        return shape | {k: v for k, v in optional.items() if v is not None}
+        return {k: v for k, v in optional.items() if v is not None}
 
     def key(self) -> str:
         """SHA-256 of `canonical()`, hexadecimal."""

@@ -160,7 +160,7 @@ class Workspace:
 
     def _parts(self) -> Parts:
         async def check(provider_id: str, model: str) -> ConnectionCheck:
-            return await self.overview.check(provider_id, model=model)
+            return await self.overview.check_answer(provider_id, model)
 
         def info(provider: ProviderConfig, model: str) -> ModelInfo:
             listed = self.known_models(provider.id).get(model) or ModelInfo(provider.id, model)

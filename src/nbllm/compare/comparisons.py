@@ -290,8 +290,8 @@ class Making:
         lost = await asyncio.to_thread(self.session.begin)
         if lost:
             self.session.news.append(
-                f"{lost} cell{'s were' if lost != 1 else ' was'} sent by a process that ended before the answer was "
-                "written down; they are asked again, and may have been paid for twice"
+                f"{lost} cell{'s were' if lost != 1 else ' was'} taken by a process that ended before an answer was "
+                "written down; they are asked again, and those that were sent may have been paid for twice"
             )
         async for progress in self.session.drive(in_asking_order(self.plan), "asking"):
             yield progress

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, delete, func, insert, select, update
 
 from nbllm.compare.cells import CellSpec, Outcome
 from nbllm.compare.owners import LEASE_S, Owner
@@ -25,6 +25,8 @@ from nbllm.errors import StoreError
 from nbllm.store import Changes, Store, schema
 
 _CHUNK = 400
+_APART_S = 0.02
+"""Transactions begin at least so far apart: one costs as much for one cell as for ten."""
 _cells, _claims, _words = schema.cells, schema.cell_claims, schema.comparison_words
 
 
@@ -62,18 +64,22 @@ class Ledger:
         name: The comparison's.
         owner: Who claims.
         kernel: An id of this process, for the totals of usage.
+        known: What was there when the run was planned, by key. What is there beyond it was done by somebody else since.
     """
 
-    def __init__(self, store: Store, name: str, owner: Owner, *, kernel: str) -> None:
+    def __init__(
+        self, store: Store, name: str, owner: Owner, *, kernel: str, known: Mapping[str, Outcome] | None = None
+    ) -> None:
         self._store, self._owner, self._kernel = store, owner, kernel
         self.id = comparison_id(name)
         self._name = name
-        self._since = schema.now()
+        self._known = known or {}
         self._durable = store.durable
         self._jobs: list[_Job] = []
         self._writing: asyncio.Task[None] | None = None
         self._renewed_at = time.time()
         self._claimed = False
+        self._next_at = 0.0
 
     # ------------------------------------------------------------ before a run
 
@@ -90,7 +96,7 @@ class Ledger:
         self._check_kept(0)
 
     def unknown(self) -> int:
-        """How many cells were sent by a process that died before it wrote down what came: paid for, perhaps."""
+        """How many cells were taken by a process that died before it wrote down what came: paid for, perhaps."""
 
         def look(connection: Connection) -> int:
             found = connection.execute(select(_claims).where(_claims.c.comparison_id == self.id)).all()
@@ -119,7 +125,7 @@ class Ledger:
             "id": rows.new_id(),
             "comparison_id": self.id,
             "cell_key": spec.key,
-            "created_at": schema.now(),
+            "created_at": call["created_at"],
             "status": outcome.status,
             "provider": spec.request.provider,
             "model": spec.request.model,
@@ -153,6 +159,7 @@ class Ledger:
 
     async def _write(self) -> None:
         while self._jobs:
+            await self._gather()
             jobs, self._jobs = self._jobs, []
             try:
                 claimed = await asyncio.to_thread(self._commit, jobs)
@@ -164,6 +171,13 @@ class Ledger:
                 for job, result in zip(jobs, claimed, strict=True):
                     if not job.done.done():
                         job.done.set_result(result)
+
+    async def _gather(self) -> None:
+        """Where cells come fast, wait a moment for those that may go into the same transaction."""
+        clock = asyncio.get_running_loop().time
+        if (early := self._next_at - clock()) > 0:
+            await asyncio.sleep(early)
+        self._next_at = clock() + _APART_S
 
     async def flush(self) -> None:
         """Wait until everything that was handed in is written, also by those who no longer wait for it."""
@@ -226,13 +240,11 @@ class Ledger:
         return Claimed(frozenset(granted), done)
 
     def _done(self, connection: Connection, keys: Sequence[str]) -> Iterator[tuple[str, Outcome]]:
-        """Cells that were finished since this run began; an older error is asked again where that is wanted."""
+        """Cells that were finished since the plan was made. An error that it knew of is none of them."""
         for part in _chunks(keys):
-            found = select(_cells.c.cell_key, _cells.c.outcome).where(
-                _cells.c.comparison_id == self.id, _cells.c.cell_key.in_(part), _cells.c.created_at > self._since
-            )
-            for row in connection.execute(found):
-                yield row.cell_key, Outcome.from_json(row.outcome)
+            for key, outcome in _outcomes(connection, self.id, _cells.c.cell_key.in_(part)).items():
+                if outcome != self._known.get(key):
+                    yield key, outcome
 
     def _held(self, connection: Connection, keys: Sequence[str]) -> Iterator[tuple[str, bool]]:
         """Claims that are there, and whether they keep us off."""
@@ -297,8 +309,8 @@ def outcomes_of(store: Store, name: str) -> dict[str, Outcome]:
     return store.read(lambda connection: _outcomes(connection, comparison_id(name)))
 
 
-def _outcomes(connection: Connection, id: str) -> dict[str, Outcome]:
-    query = select(_cells.c.cell_key, _cells.c.outcome).where(_cells.c.comparison_id == id)
+def _outcomes(connection: Connection, id: str, *where: ColumnElement[bool]) -> dict[str, Outcome]:
+    query = select(_cells.c.cell_key, _cells.c.outcome).where(_cells.c.comparison_id == id, *where)
     found: dict[str, Outcome] = {}
     for row in connection.execute(query.order_by(_cells.c.created_at)):
         outcome = Outcome.from_json(row.outcome)

@@ -10,7 +10,7 @@ from nbllm.connection.result import ConnectionCheck
 from nbllm.errors import AuthenticationError, ModelNotFoundError, NbllmError, ProviderError, UnreachableError
 
 Check = Callable[[str, str], Awaitable[ConnectionCheck]]
-"""Tests the connection to a provider with one short question to a model."""
+"""Asks a model one short question, and looks for the reason when it does not answer."""
 
 _WAY = ("url", "dns", "connect", "tls")
 

@@ -160,6 +160,7 @@ class Run:
         """See `Desk`."""
         for spec in specs:
             self._budget.release(spec.key)
+        self._settled.set()
         await self._ledger.release([spec.key for spec in specs])
 
     async def remember(self, name: str, value: str | None) -> None:

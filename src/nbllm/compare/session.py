@@ -149,8 +149,8 @@ class Session:
         Raises:
             NbllmError: The test before the grid failed; the budget is used up; the store failed.
         """
-        ledger = Ledger(self._parts.store(), self.plan.name, self._owner, kernel=self._parts.kernel)
-        known = self.plan.kept() if phase == "asking" else self.verdicts
+        there, known = (self.plan.known, self.plan.kept()) if phase == "asking" else (self.verdicts, self.verdicts)
+        ledger = Ledger(self._parts.store(), self.plan.name, self._owner, kernel=self._parts.kernel, known=there)
         run = Run(
             specs, known, ledger=ledger, budget=self.budget, estimator=self.estimator, lane=self.lane,
             name=self.plan.name, phase=phase,

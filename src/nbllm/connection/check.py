@@ -14,8 +14,9 @@ from collections.abc import AsyncGenerator, Iterable
 from nbllm.connection.result import ConnectionCheck, StageResult, summarize
 from nbllm.connection.run import Run, Target, ms_since
 from nbllm.credentials.redaction import redact
+from nbllm.foreign import one_line
 
-__all__ = ["ConnectionCheck", "StageResult", "Target", "check", "check_many", "stages"]
+__all__ = ["ConnectionCheck", "StageResult", "Target", "check", "check_answer", "check_many", "stages"]
 
 TIMEOUT_S = 10.0
 """Seconds for each stage, except the answer of a model, which gets the row's `timeout.first_token_s`."""
@@ -33,6 +34,18 @@ async def check(target: Target, *, model: str | None = None, timeout_s: float = 
     started = time.perf_counter()
     found = [stage async for stage in stages(target, model=model, timeout_s=timeout_s)]
     return summarize(target.provider.id, model, tuple(found), ms_since(started))
+
+
+async def check_answer(target: Target, model: str) -> ConnectionCheck | None:
+    """Ask the model one short question and nothing else; None when it does not answer, and `check` would say why.
+
+    One request, and no listing, which some providers take megabytes for.
+    """
+    started = time.perf_counter()
+    if not await Run(target, model, TIMEOUT_S).answers():
+        return None
+    ms = ms_since(started)
+    return summarize(target.provider.id, model, (StageResult("done", True, ms, f"{one_line(model)} answers"),), ms)
 
 
 async def check_many(

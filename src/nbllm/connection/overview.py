@@ -16,7 +16,7 @@ from typing import Any
 
 from nbllm.adapters.base import Endpoint
 from nbllm.catalog.listings import CachedListing, Listings, with_added
-from nbllm.connection.check import Target, check_many, stages
+from nbllm.connection.check import Target, check_answer, check_many, stages
 from nbllm.connection.discover import Found, discover
 from nbllm.connection.history import LastChecks
 from nbllm.connection.result import ConnectionCheck, StageResult, summarize
@@ -218,6 +218,11 @@ class Overview:
         found = [found async for found in self.stages(provider_id, model=model)]
         assert isinstance(found[-1], ConnectionCheck)
         return found[-1]
+
+    async def check_answer(self, provider_id: str, model: str) -> ConnectionCheck:
+        """Ask the model one short question; when it does not answer, `check` finds out why."""
+        found = await check_answer(self._target(provider_id), model)
+        return found or await self.check(provider_id, model=model)
 
     async def stages(
         self, provider_id: str, *, model: str | None = None

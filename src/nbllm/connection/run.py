@@ -85,6 +85,18 @@ class Run:
             self._way.close()
         yield StageResult("done", True, ms_since(started), self._summary())
 
+    async def answers(self) -> bool:
+        """Whether the model answers: the last stage alone, for a way that is most likely good."""
+        if self._row.gguf:
+            return False  # its server has to be started first
+        self._stage = "model"
+        result = await self._try("model", self._ask_at_once)
+        return result is not None and result.ok
+
+    async def _ask_at_once(self) -> str:
+        await self._prepare()
+        return await self._ask()
+
     def lost(self, why: str, hint: str) -> StageResult:
         """The stage under way, given up from outside."""
         return StageResult(self._stage, False, None, one_line(f"{self._row.id}: {why}"), hint)
@@ -143,9 +155,7 @@ class Run:
 
     async def _auth(self) -> str | None:
         """Ask for the listing: was it answered, or was the key refused? What else went wrong is for `models`."""
-        adapter = self._adapter = self._adapter or load_adapter(self._row.kind)
-        key = await asyncio.to_thread(self._find_key)
-        self._endpoint = Endpoint(self._row, key, self._http)
+        adapter, key = await self._prepare()
         try:
             async with self._in_time(self._timeout_s):
                 self._offered = await adapter.list_models(self._endpoint)
@@ -160,6 +170,13 @@ class Run:
         if await self._is_open_to_all():
             return "answers, but this listing is open to all: only --model proves the key"
         return "the key is accepted"
+
+    async def _prepare(self) -> tuple[Adapter, Secret | None]:
+        """What asks, and the key for it."""
+        self._adapter = self._adapter or load_adapter(self._row.kind)
+        key = await asyncio.to_thread(self._find_key)
+        self._endpoint = Endpoint(self._row, key, self._http)
+        return self._adapter, key
 
     def _goes_on(self, exc: ProviderError) -> bool:
         """Whether there is more to find out after this answer to the question for the listing."""

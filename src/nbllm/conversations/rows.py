@@ -6,13 +6,14 @@ import hashlib
 import json
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from nbllm.errors import NbllmError, ProviderError
 from nbllm.messages import ChatRequest, File, Image, Message, Part, Reply, Role, message_from_json, message_to_json
 from nbllm.store import schema
 
+_NOTHING: Mapping[str, Any] = {column.name: None for column in schema.calls.columns}
+"""A call of which nothing is known yet."""
 _BYTES: Mapping[str, type[Image] | type[File]] = {"image": Image, "file": File}
 
 
@@ -68,14 +69,12 @@ def _storable(text: str | None) -> str | None:
 
 def settings_of(request: ChatRequest) -> dict[str, Any]:
     """All that decided the answer besides the messages."""
-    alone = replace(request, messages=())  # the history may be long, and is not wanted here
-    return plain({k: v for k, v in alone.canonical().items() if k not in ("messages", "provider", "model")})
+    return plain(request.settings())
 
 
 def call_of(request: ChatRequest, *, kernel: str) -> dict[str, Any]:
     """The row of a call, with what is known before there is an answer; all else is null."""
-    row: dict[str, Any] = {column.name: None for column in schema.calls.columns}
-    return row | {
+    return dict(_NOTHING) | {
         "id": new_id(),
         "created_at": schema.now(),
         "kernel": kernel,

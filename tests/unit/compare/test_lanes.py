@@ -116,7 +116,8 @@ def test_requests_a_minute_are_kept_during_a_comparison(monkeypatch: pytest.Monk
     assert [row["status"] for row in found.cells] == ["ok"] * 70
     assert len(clock.passed) >= 70
     assert most_in_a_minute(clock.passed) == 20
-    assert 180 <= max(clock.passed) <= 200  # and no slower than it must be: three full minutes before the last ten
+    # And no whole minute slower than it must be: three before the last ten. This clock runs on while answers travel.
+    assert 180 <= max(clock.passed) < 240
 
 
 def test_tokens_a_minute_are_kept_during_a_comparison(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
 
 from nbllm.compare.asking import Asker
 from nbllm.compare.cells import CellSpec, Outcome
 from nbllm.compare.engines.base import Desk
 from nbllm.compare.lanes import Lane
-from nbllm.errors import NbllmError
+
+_AHEAD = 2
+"""Beside those that may be sent now, half as many as are under way are admitted ahead."""
 
 
 class LocalEngine:
@@ -35,77 +38,89 @@ class LocalEngine:
         queues: dict[str, deque[CellSpec]] = {}
         for spec in specs:
             queues.setdefault(spec.request.provider, deque()).append(spec)
-        trips = [_Traffic(self._asker, self._lane(name), queue, desk) for name, queue in queues.items()]
         halt = asyncio.Event()
-        ended = await asyncio.gather(*(trip.run(halt) for trip in trips), return_exceptions=True)
+        trips = [_Traffic(self._asker, self._lane(name), queue, desk, halt) for name, queue in queues.items()]
+        ended = await asyncio.gather(*(trip.run() for trip in trips), return_exceptions=True)
         for problem in ended:
             if isinstance(problem, BaseException):
                 raise problem
 
 
 class _Traffic:
-    """One lane while it is served."""
+    """One lane while it is served: slots that ask one cell after the other, and cells admitted before a slot is free.
 
-    def __init__(self, asker: Asker, lane: Lane, queue: deque[CellSpec], desk: Desk) -> None:
-        self._asker, self._lane, self._queue, self._desk = asker, lane, queue, desk
+    Admitting waits for the disk. Were it done when a slot is free, each slot would stand idle for as long, which at
+    hundreds of answers a second is a tenth of the rate (docs/adr/0027-cells-and-claims.md).
+
+    Args:
+        halt: Set by the first lane that must stop all.
+    """
+
+    def __init__(self, asker: Asker, lane: Lane, queue: deque[CellSpec], desk: Desk, halt: asyncio.Event) -> None:
+        self._asker, self._lane, self._queue, self._desk, self._halt = asker, lane, queue, desk, halt
+        self._ready: deque[CellSpec] = deque()
+        """Admitted, and not sent yet."""
         self._running = 0
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking: set[asyncio.Task[None]] = set()
+        self._settling: set[asyncio.Task[None]] = set()
+        self._admitting = False
         self._changed = asyncio.Event()
-        self._failure: NbllmError | None = None
+        self._failure: BaseException | None = None
 
-    async def run(self, halt: asyncio.Event) -> None:
-        """Until nothing is left to send and nothing is under way. The first lane that must stop all sets `halt`."""
+    async def run(self) -> None:
+        """Until nothing is left to send and nothing is under way."""
         try:
-            while not halt.is_set() and self._failure is None and await self._dispatch():
-                pass
-        except NbllmError as exc:  # the desk lets nothing more through; what is under way is still settled
-            self._failure = exc
+            while self._sends() and (self._queue or self._ready or self._admitting):
+                self._go_on()
+                await self._wait(self._lane.pause_s() or None)
+            await self._drain()
         except BaseException:
             await self._give_up()
             raise
-        if self._failure is not None:
-            halt.set()
-        await self._drain()
+        await self._desk.release(list(self._ready))
         if self._failure is not None:
             raise self._failure
 
-    async def _dispatch(self) -> bool:
-        """Send what may be sent, or wait for a change; whether there is more to do."""
-        if not self._queue or self._lane.stopped is not None:
-            return False
-        free = self._lane.free(self._running)
-        if free:
-            batch = [self._queue.popleft() for _ in range(min(free, len(self._queue)))]
-            for spec in await self._desk.admit(batch):
-                self._start(spec)
-            return True
-        await self._wait(self._lane.pause_s() or None)
-        return True
+    def _sends(self) -> bool:
+        return not self._halt.is_set() and self._lane.stopped is None
 
-    async def _wait(self, seconds: float | None) -> None:
-        self._changed.clear()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self._changed.wait()
+    def _go_on(self) -> None:
+        """Send what may be sent, and have the next cells admitted before they are needed."""
+        while (spec := self._next()) is not None:
+            self._begin(self._slot(spec), self._asking)
+        wanted = self._lane.free(self._running) + self._lane.allowed // _AHEAD + 1 - len(self._ready)
+        if wanted > 0 and self._queue and not self._admitting and self._sends():
+            self._admitting = True
+            self._begin(self._admit(wanted), self._asking)
 
-    def _start(self, spec: CellSpec) -> None:
+    def _next(self) -> CellSpec | None:
+        """A cell that may be sent now, and counts as sent; None when there is none."""
+        if not self._ready or not self._sends() or not self._lane.free(self._running):
+            return None
         self._running += 1
-        task = asyncio.create_task(self._one(spec))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        return self._ready.popleft()
 
-    async def _one(self, spec: CellSpec) -> None:
+    async def _admit(self, wanted: int) -> None:
+        batch = [self._queue.popleft() for _ in range(min(wanted, len(self._queue)))]
         try:
-            outcome = await self._asker.ask(spec, on_limit=self._lane.limited)
+            self._ready.extend(await self._desk.admit(batch))
         finally:
-            self._running -= 1  # the slot is free while the answer is written down
+            self._admitting = False
             self._changed.set()
-        self._judge(outcome)
-        try:
-            await self._desk.settle(outcome)
-        except NbllmError as exc:
-            self._failure = self._failure or exc
-            self._changed.set()
+
+    async def _slot(self, first: CellSpec) -> None:
+        """Ask this cell and those that come after it. The next is sent before the answer is written down."""
+        spec: CellSpec | None = first
+        while spec is not None:
+            try:
+                outcome = await self._asker.ask(spec, on_limit=self._lane.limited)
+            finally:
+                self._running -= 1
+            self._judge(outcome)
+            spec = self._next()
+            self._go_on()
+            self._begin(self._desk.settle(outcome), self._settling)
+        self._changed.set()
 
     def _judge(self, outcome: Outcome) -> None:
         if outcome.refused:
@@ -113,22 +128,30 @@ class _Traffic:
         elif outcome.status == "ok":
             self._lane.answered()
 
+    async def _wait(self, seconds: float | None) -> None:
+        self._changed.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    def _begin(self, work: Coroutine[Any, Any, None], among: set[asyncio.Task[None]]) -> None:
+        task = asyncio.create_task(work)
+        among.add(task)
+        task.add_done_callback(among.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception() is not None:
+            self._failure = self._failure or task.exception()
+            self._halt.set()
+            self._changed.set()
+
     async def _drain(self) -> None:
-        try:
-            while self._tasks:
-                await asyncio.wait(set(self._tasks))
-        except BaseException:
-            await self._give_up()
-            raise
+        while under_way := self._asking | self._settling:
+            await asyncio.wait(under_way)
 
     async def _give_up(self) -> None:
-        """Cancel what is under way, and wait until its connections are closed."""
-        tasks = set(self._tasks)
-        for task in tasks:
+        """Cancel what is under way, and wait until its connections are closed. What has come is still kept."""
+        for task in self._asking:
             task.cancel()
-        await _all_done(tasks)
-
-
-async def _all_done(tasks: set[asyncio.Task[None]]) -> None:
-    if tasks:
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._asking, *self._settling, return_exceptions=True)
