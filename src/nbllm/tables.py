@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -68,13 +69,17 @@ class Table:
         return self.rows
 
     def to_text(self, width: int | None = None) -> str:
-        """The table as text, at most `width` columns wide (None: the terminal's, at least 80)."""
+        """The table as text, at most `width` columns wide.
+
+        None: the terminal's width, at least 80; 120 where there is none, so that a notebook's outputs are the same
+        wherever it runs.
+        """
         rows = self.shown_rows()
         if not rows:
             return self._framed("(nothing)")
         cells = [[cell_text(r.get(c)) for c in self.shown] for r in rows]
         widths = [max(len(h), *(len(row[i]) for row in cells)) for i, h in enumerate(self.shown)]
-        _shrink(widths, width or max(80, shutil.get_terminal_size((120, 24)).columns))
+        _shrink(widths, width or _room())
         right = [c in self.numbers for c in self.shown]
         lines = [_line(self.shown, widths, right), _line(["-" * w for w in widths], widths, right)]
         lines += [_line(row, widths, right) for row in cells]
@@ -95,6 +100,11 @@ class Table:
         )
         note = "".join(f"<p>{escape(line, 1000)}</p>" for line in (self.note or "").splitlines())
         return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{note}"
+
+
+def _room() -> int:
+    # A kernel inherits the terminal of whoever started it; what it writes to is none all the same.
+    return max(80, shutil.get_terminal_size().columns) if sys.stdout.isatty() else 120
 
 
 class Sentences(tuple[str, ...]):

@@ -85,3 +85,12 @@ def test_title_and_note_cannot_drive_a_terminal() -> None:
     for table in (Table(ROWS, title="\x1b[31mT", note="N\u202e\nM"), Table([], title="\x1b[31mT", note="N\u202e\nM")):
         assert "\x1b" not in repr(table)
         assert repr(table).endswith("N<U+202E>\nM")
+
+
+def test_where_there_is_no_terminal_the_width_is_always_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the saved outputs of a notebook would depend on who starts it."""
+    table = Table([{"a": "word " * 200}])
+    monkeypatch.setenv("COLUMNS", "150")
+    assert len(table.to_text().splitlines()[1]) == 120
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert len(table.to_text().splitlines()[1]) == 150
