@@ -278,9 +278,9 @@ class Measured:
         """Print what it was, for the process that waits for it."""
         found = {
             "cells": came,
-            "seconds": time.perf_counter() - self._start,
-            "cpu_s": time.process_time() - self._cpu,
-            "growth_mb": (max(self._most, self._process.memory_info().rss) - self._before) / 1e6,
+            "seconds": round(time.perf_counter() - self._start, 2),
+            "cpu_s": round(time.process_time() - self._cpu, 2),
+            "growth_mb": round((max(self._most, self._process.memory_info().rss) - self._before) / 1e6, 1),
         }
         self._over.set()
         print(json.dumps(found), flush=True)
@@ -310,7 +310,7 @@ def run_way(name: str, url: str, count: int) -> None:
 def asking_s(url: str) -> float:
     """Seconds from the first cell's request to the last one's answer, since this was asked before."""
     with urllib.request.urlopen(url.removesuffix("/v1") + "/asking") as answer:
-        return float(answer.read())
+        return round(float(answer.read()), 2)
 
 
 def in_process(name: str, url: str, count: int) -> dict[str, Any]:

@@ -98,6 +98,20 @@ TABLES: dict[str, dict[str, tuple[str, str]]] = {
         "exchanges stored by the eight, and warnings":
             ("together.stored|warnings", ""),
     },
+    "compare": {
+        "2,000 cells, 100 under way, each answered after 0.2 s: from the first request to the last answer":
+            ("ways.nbllm.asking_s", "s"),
+        "the same by a loop over httpx2 that keeps nothing":
+            ("ways.httpx2 by hand.asking_s", "s"),
+        "the same on a Dask cluster of two processes, on the same two cores":
+            ("ways.nbllm, dask.asking_s", "s"),
+        "20,000 cells, answered at once: asked, committed and scored":
+            ("large.steps.asked", "s"),
+        "the summary of these, and their page in the notebook":
+            ("large.steps.summary|page", "s"),
+        "memory that these took":
+            ("large.growth_mb", "MB"),
+    },
     "limits": {
         "requests let through in the fullest minute of 100 lanes, and the limit":
             ("cases.100 lanes.requests_per_minute.most|limit", ""),
