@@ -200,9 +200,9 @@ def test_a_page_of_a_provider_says_the_address_and_the_variable_of_its_row(path:
 # ---------------------------------------------------------------- figures
 
 
-def test_every_table_of_figures_can_be_made_and_is_on_the_page_of_performance() -> None:
+def test_every_table_of_figures_can_be_made_and_is_on_a_page() -> None:
     measured = _hooks("measured")
-    text = (DOCS / "explanation" / "performance.md").read_text(encoding="utf-8")
+    text = "\n".join(page.read_text(encoding="utf-8") for page in sorted(DOCS.rglob("*.md")))
     assert [name for name in measured.TABLES if f"<!-- measured: {name} -->" not in text] == []
     made = measured.on_page_markdown(text)
     assert "<!-- measured" not in made

@@ -40,7 +40,8 @@ def redact(text: str, secrets: Iterable[Secret] = ()) -> str:
 
     Each is replaced by `****`; a text without any comes back as it is.
     """
-    return _redact_patterns(_redact_known(text, [*secrets, *alive()]))
+    # Both look at the text as it came: what one of them masks could be the half that the other knows a key by.
+    return _masked(text, [*_known_spans(text, [*secrets, *alive()]), *_pattern_spans(text)])
 
 
 def without_key(body: bytes, key: str) -> bytes:
@@ -59,7 +60,7 @@ def holds_secret(text: str) -> bool:
     folded = text.translate(_LOWER)
     windows = frozenset(folded[i : i + WINDOW] for i in range(len(folded) - WINDOW + 1))
     known = (secret for secret in alive() if len(secret.reveal()) >= WINDOW)
-    return any(_finder(secret)(folded, windows) for secret in known) or _redact_patterns(text) != text
+    return any(_finder(secret)(folded, windows) for secret in known) or bool(_pattern_spans(text))
 
 
 def looks_like_key(text: str) -> bool:
@@ -87,13 +88,13 @@ redactor = Redactor()
 # ---------------------------------------------------------------- keys that are known
 
 
-def _redact_known(text: str, secrets: Iterable[Secret]) -> str:
+def _known_spans(text: str, secrets: Iterable[Secret]) -> list[Span]:
     folded = text.translate(_LOWER)  # one character stays one character, so positions hold
     windows = frozenset(folded[i : i + WINDOW] for i in range(len(folded) - WINDOW + 1))
     spans: list[Span] = []
     for secret in secrets:
         spans += _finder(secret)(folded, windows)
-    return _masked(text, spans) if spans else text
+    return spans
 
 
 def _masked(text: str, spans: list[Span]) -> str:
@@ -204,17 +205,13 @@ _SCHEME = re.compile(r"(?i)(?<![a-z0-9])(bearer|basic)(\s+)([A-Za-z0-9_~+/=.:-]{
 _QUERY = re.compile(r"(?i)([?&](?:key|api[-_]?key|token|access_token)=)([^\s&#\"']+)")
 
 
-def _redact_patterns(text: str) -> str:
-    text = _QUERY.sub(rf"\1{MASK}", text)
-    text = _HEADER.sub(_header_without_value, text)
-    text = _SCHEME.sub(lambda m: f"{m[1]}{m[2]}{MASK}" if _is_token(m[3]) else m[0], text)
-    text = _JWT.sub(MASK, text)
-    return _PREFIXED.sub(lambda m: MASK if _is_token(m[0]) else m[0], text)
-
-
-def _header_without_value(match: re.Match[str]) -> str:
-    name, between, scheme, value = match.groups(default="")
-    return f"{name}{between}{scheme}{MASK}" if _is_token(value) else match[0]
+def _pattern_spans(text: str) -> list[Span]:
+    spans = [(m.end(1), m.end()) for m in _QUERY.finditer(text)]
+    spans += [m.span(4) for m in _HEADER.finditer(text) if _is_token(m[4])]
+    spans += [m.span(3) for m in _SCHEME.finditer(text) if _is_token(m[3])]
+    spans += [m.span() for m in _JWT.finditer(text)]
+    spans += [m.span() for m in _PREFIXED.finditer(text) if _is_token(m[0])]
+    return [(start, end) for start, end in spans if text[start:end] != MASK]
 
 
 def _is_token(value: str) -> bool:

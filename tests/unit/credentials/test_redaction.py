@@ -79,6 +79,12 @@ def test_a_key_split_by_nothing_but_words_around_it_goes_whole(key: str) -> None
     assert kept
 
 
+def test_a_known_key_inside_of_another_does_not_save_the_rest_of_it() -> None:
+    known = Secret("prefix-abcdefghijkl-suffix")
+    said = redact("got sk-abcdefghijklmnop1234 and api_key=xyz-abcdefghijkl-9876", [known])
+    assert said == "got **** and api_key=****"
+
+
 def test_keys_passed_in_are_removed_too() -> None:
     key = SHAPES[0].key(seed=99)
     assert redact(key[4:], [Secret(key)]) == "****"
