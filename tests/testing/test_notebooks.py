@@ -65,6 +65,17 @@ def test_workers_share_the_notebooks_and_no_notebook_is_torn_apart(project: Proj
     assert "nbllm: 3 exchanges written into 2 recordings, 0 misses" in said
 
 
+def test_shuffled_tests_do_not_shuffle_the_cells_of_a_notebook(tmp_path: Path) -> None:
+    project = Project(tmp_path / "project")
+    for name in ("one", "two"):
+        project.notebook(f"notebooks/{name}.ipynb", "n = 0", *[f"assert n == {i}; n += 1" for i in range(12)])
+    project.write("tests/test_it.py", "def test_it(): pass")
+    for seed in ("1", "2"):
+        done = project.pytest("-p", "pytest_randomly", f"--randomly-seed={seed}", *NBVAL, "tests")
+        assert done.code == 0, done.text
+        assert "27 passed" in done.text
+
+
 def test_another_answer_than_the_saved_one_fails_its_cell(saved: Project) -> None:
     file = saved.folder / "notebooks/two.replay.jsonl"
     text = file.read_text()

@@ -53,6 +53,14 @@ def keep_cells_together(config: pytest.Config) -> None:
         config.stash[TOGETHER] = True
 
 
+def in_order(items: list[pytest.Item]) -> None:
+    """Have the cells of each notebook run one after the other: pytest-randomly shuffles them like tests."""
+    cells = [item for item in items if is_cell(item)]
+    first = {item.path: at for at, item in reversed(list(enumerate(cells)))}
+    ordered = iter(sorted(cells, key=lambda cell: (first[cell.path], getattr(cell, "cell_num", 0))))
+    items[:] = [next(ordered) if is_cell(item) else item for item in items]
+
+
 def header(config: pytest.Config) -> str:
     """What was changed for the notebooks."""
     together = config.stash.get(TOGETHER, False)

@@ -1,7 +1,7 @@
 """The plugin of pytest: an option, a marker, the fixture `nbllm_replay`, notebooks with nbval, a line at the end.
 
-docs/how-to/test-your-notebooks.md says what it is for. It is loaded in every run of pytest, and does nothing in one
-that neither names a mode nor uses the fixture.
+docs/how-to/test-your-notebooks.md says what it is for. It is loaded in every run of pytest. In one that neither names
+a mode nor uses the fixture it only sees to it that the cells of a notebook run in their order.
 """
 
 from __future__ import annotations
@@ -109,6 +109,12 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, Any, Any]:
 
 
 # ---------------------------------------------------------------- notebooks
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What was shuffled is put in order again."""
+    notebooks.in_order(items)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
