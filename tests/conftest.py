@@ -26,19 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-_SLOW = ("browser", "servers", "docs", "notebook", "testing")
-"""Folders of files that take minutes."""
-
-
-@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes and has no small form is not part of a run without --campaign; what takes long begins first.
-
-    The latter for workers only, so that in the end none is left alone with minutes of work.
-    """
-    if hasattr(config, "workerinput"):
-        here = Path(__file__).parent
-        items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in _SLOW)
+    """What takes minutes and has no small form is not part of a run without --campaign."""
     if config.getoption("--campaign"):
         return
     left_out = [item for item in items if item.get_closest_marker("whole")]

@@ -61,6 +61,8 @@ class _Traffic:
         self._ready: deque[CellSpec] = deque()
         """Admitted, and not sent yet."""
         self._running = 0
+        self._starting = 0
+        """Slots that were begun and have not taken their first cell yet."""
         self._asking: set[asyncio.Task[None]] = set()
         self._settling: set[asyncio.Task[None]] = set()
         self._admitting = False
@@ -86,19 +88,17 @@ class _Traffic:
 
     def _go_on(self) -> None:
         """Send what may be sent, and have the next cells admitted before they are needed."""
-        while (spec := self._next()) is not None:
-            self._begin(self._slot(spec), self._asking)
+        while self._may_send():
+            self._running += 1
+            self._starting += 1
+            self._begin(self._slot(), self._asking)
         wanted = self._lane.free(self._running) + self._lane.allowed // _AHEAD + 1 - len(self._ready)
         if wanted > 0 and self._queue and not self._admitting and self._sends():
             self._admitting = True
             self._begin(self._admit(wanted), self._asking)
 
-    def _next(self) -> CellSpec | None:
-        """A cell that may be sent now, and counts as sent; None when there is none."""
-        if not self._ready or not self._sends() or not self._lane.free(self._running):
-            return None
-        self._running += 1
-        return self._ready.popleft()
+    def _may_send(self) -> bool:
+        return self._sends() and len(self._ready) > self._starting and self._lane.free(self._running) > 0
 
     async def _admit(self, wanted: int) -> None:
         batch = [self._queue.popleft() for _ in range(min(wanted, len(self._queue)))]
@@ -108,19 +108,27 @@ class _Traffic:
             self._admitting = False
             self._changed.set()
 
-    async def _slot(self, first: CellSpec) -> None:
-        """Ask this cell and those that come after it. The next is sent before the answer is written down."""
-        spec: CellSpec | None = first
-        while spec is not None:
+    async def _slot(self) -> None:
+        """Ask one cell after the other. The next is sent before the answer is written down.
+
+        A cell is taken in the moment in which it is sent, so they are sent in their order.
+        """
+        self._starting -= 1
+        spec = self._ready.popleft()
+        while True:
             try:
                 outcome = await self._asker.ask(spec, on_limit=self._lane.limited)
             finally:
                 self._running -= 1
             self._judge(outcome)
-            spec = self._next()
+            following = self._ready.popleft() if self._may_send() else None
+            self._running += following is not None
             self._go_on()
             self._begin(self._desk.settle(outcome), self._settling)
-        self._changed.set()
+            if following is None:
+                self._changed.set()
+                return
+            spec = following
 
     def _judge(self, outcome: Outcome) -> None:
         if outcome.refused:
