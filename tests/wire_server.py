@@ -93,7 +93,7 @@ class WireServer:
     """See the module.
 
     Attributes: `requests`: the bytes of every request that came, in order. `connections`: how many were accepted.
-    `hung_up`: set when a client closed its connection while a plan was running.
+    `asked`: set when a request came. `hung_up`: set when a client closed its connection while a plan was running.
     """
 
     plan: Plan | Sequence[Plan] = ()
@@ -102,6 +102,7 @@ class WireServer:
     """Steps before the request is read; with a Reset, Close or Stall it never is."""
     requests: list[bytes] = field(default_factory=list)
     connections: int = 0
+    asked: threading.Event = field(default_factory=threading.Event)
     hung_up: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -170,6 +171,7 @@ class WireServer:
                     self.requests.append(request)
                     plan = self._plans[min(self._served, len(self._plans) - 1)]
                     self._served += 1
+                self.asked.set()
                 if self._run(connection, plan):
                     return
         except OSError:

@@ -496,7 +496,8 @@ def test_who_stops_listening_stops_the_tests() -> None:
         targets = [replace(t, http=http) for t in (named("good", good.url), named("hanging", hanging.url))]
         async with contextlib.aclosing(check_many(targets)) as results:
             found = await anext(results)
-        assert await asyncio.to_thread(hanging.hung_up.wait, 2)
+            assert await asyncio.to_thread(hanging.asked.wait, 10)  # stopped before, it would ask nobody
+        assert await asyncio.to_thread(hanging.hung_up.wait, 10)
         await http.aclose()
         return found.provider
 
