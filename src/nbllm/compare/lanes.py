@@ -2,7 +2,8 @@
 
 Slow start as in TCP: each answer allows one more, so the number doubles with each round of answers, until the provider
 says 429 for the first time. Then it halves, the lane pauses for as long as the provider asked, and from there on it
-grows by one a round. The row's own limits (`rate_limit`) are kept by the gate before the origin, not here.
+grows by one a round. Where the row says how many may be under way, a run begins with as many: there is nothing to find
+out. The row's limits of the minute are kept by the gate before the origin, not here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable
 
 START = 20
-"""Requests at once in the beginning."""
+"""Requests at once in the beginning, unless the row says how many it allows."""
 CAP = 100
 """Never more at once, unless the row says how many it allows."""
 

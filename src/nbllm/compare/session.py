@@ -21,7 +21,7 @@ from nbllm.compare.design import LARGE, Cell, Design, asking_order, cells_of
 from nbllm.compare.engines import make_engine
 from nbllm.compare.engines.base import Engine
 from nbllm.compare.estimate import Estimate, Estimator, History, Priced, estimate
-from nbllm.compare.lanes import CAP, Lane
+from nbllm.compare.lanes import CAP, START, Lane
 from nbllm.compare.ledger import Ledger
 from nbllm.compare.options import CompareOptions
 from nbllm.compare.owners import Owner
@@ -209,7 +209,7 @@ class Session:
         """The lane of a provider, one for the session."""
         if provider_id not in self._lanes:
             limit = self._parts.services.registry.get(provider_id).rate_limit.concurrency
-            self._lanes[provider_id] = Lane(cap=limit or CAP)
+            self._lanes[provider_id] = Lane(cap=limit or CAP, start=limit or START)
         return self._lanes[provider_id]
 
     def _tell_of_lanes(self) -> None:

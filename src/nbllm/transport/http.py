@@ -130,7 +130,7 @@ class Http:
     def _new_client(self, origin: str) -> httpx2.AsyncClient:
         mount = self._mounts.get(origin)
         inner = mount() if mount is not None else open_pool(origin, self._environ)
-        transport: httpx2.AsyncBaseTransport = Guard(inner, refuse=self.refuse_when_offline)
+        transport: httpx2.AsyncBaseTransport = Guard(inner, refuse=self._refuse_to_leave)
         if self._recordings is not None:
             transport = ReplayTransport(transport, self._recordings, mounted=mount is not None)
         return httpx2.AsyncClient(
@@ -161,7 +161,11 @@ class Http:
             raise OfflineError(
                 f"a recording answers here: {urlsplit(url).hostname} was not asked", hint="`%llm_replay off` asks it"
             )
-        if not self._offline() or is_loopback(urlsplit(url).hostname or "") or self.is_mounted(url):
+        self._refuse_to_leave(url)
+
+    def _refuse_to_leave(self, url: str) -> None:
+        # Settings look at their file each time, so the cheap questions come first.
+        if is_loopback(urlsplit(url).hostname or "") or self.is_mounted(url) or not self._offline():
             return
         raise OfflineError(
             f"offline: {urlsplit(url).hostname} was not asked", hint="unset NBLLM_OFFLINE, or use a local or demo model"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -102,6 +104,29 @@ def test_the_row_says_how_many_at_once(concurrency: int) -> None:
         compare(workspace, [f"p{n}" for n in range(20)])
         assert models.most_at_once == concurrency
         assert len(models.asked) == 40
+
+
+@pytest.mark.parametrize(("row", "begins"), [({}, START), ({"rate_limit": {"concurrency": 30}}, 30)])
+def test_a_run_begins_with_as_many_as_the_row_allows_or_with_few_where_it_does_not_say(
+    row: dict[str, Any], begins: int
+) -> None:
+    at_first: list[int] = []
+
+    def look() -> None:
+        time.sleep(0.1)  # for one too many to arrive
+        at_first.append(models.at_once)
+
+    together = threading.Barrier(begins, look, timeout=10)
+
+    def answer(model: str, prompt: str) -> str:
+        if not at_first:
+            together.wait()
+        return echo(model, prompt)
+
+    with comparing(answer, **row) as (workspace, models):
+        found = compare(workspace, [f"p{n}" for n in range(40)])
+    assert at_first == [begins]
+    assert [row["status"] for row in found.cells] == ["ok"] * 80
 
 
 def most_in_a_minute(passed: list[float]) -> int:
