@@ -73,7 +73,7 @@ def tables() -> dict[str, float]:
         "stats_rows, 45 pairs in 100 clusters": best(lambda: analysis.stats_rows(rows, arms, "exact", group="topic")),
         "duels_from_scores": best(lambda: analysis.duels_from_scores(rows, arms, "exact")),
         "ranking_rows, 1000 resamples": best(lambda: analysis.ranking_rows(duels, arms)),
-        "latency_rows, 1000 resamples": best(lambda: analysis.latency_rows(rows, arms)),
+        "latency_rows": best(lambda: analysis.latency_rows(rows, arms)),
         "consistency_rows, k = 1 and 3": best(lambda: analysis.consistency_rows(rows, arms, "exact", (1, 3))),
     }
 

@@ -168,10 +168,11 @@ def true_rank(source: random.Random, n: int, arm: int) -> bool:
     return _holds(place.rank_low, len(SKILLS) - arm, place.rank_high)
 
 
-def latency(source: random.Random, n: int, probability: float) -> bool:
-    cells = [(m + source.gauss(0, 0.4), p) for p, m in enumerate(source.gauss(6, 0.5) for _ in range(n)) for _ in "abc"]
+def latency(source: random.Random, n: int, probability: float, repeats: int) -> bool:
+    means = [source.gauss(6, 0.5) for _ in range(n)]
+    cells = [(m + source.gauss(0, 0.4), p) for p, m in enumerate(means) for _ in range(repeats)]
     values, prompts = [math.exp(x) for x, _ in cells], [p for _, p in cells]
-    [found] = quantile_intervals(values, [probability], prompts=prompts, seed=source.getrandbits(32))
+    [found] = quantile_intervals(values, [probability], prompts=prompts)
     return _holds(found.low, math.exp(6 + math.hypot(0.5, 0.4) * NORMAL.inv_cdf(probability)), found.high)
 
 
@@ -201,41 +202,36 @@ COVERAGES = [
         _S("Wilson, averaged over rates", f"n = {n}, rate uniform in 0.02 to 0.98", partial(wilson, n=n))
         for n in (10, 30, 100)
     ),
-    _S("t, skewed scores", "n = 20, Beta(4, 1)", partial(skewed_mean, n=20), promised=False),
-    *(_S("t, skewed scores", f"n = {n}, Beta(4, 1)", partial(skewed_mean, n=n)) for n in (50, 200)),
-    *(_S("t, yes or no with 4 repeats", f"n = {n}", partial(repeated_mean, n=n)) for n in (20, 200)),
-    *(_S("paired t, yes or no, 1 repeat", f"n = {n}", partial(paired_t, n=n, repeats=1)) for n in (50, 200)),
-    *(_S("paired t, yes or no, 4 repeats", f"n = {n}", partial(paired_t, n=n, repeats=4)) for n in (20, 200)),
+    _S("t, skewed scores", "n = 10, Beta(4, 1)", partial(skewed_mean, n=10), promised=False),
+    *(_S("t, skewed scores", f"n = {n}, Beta(4, 1)", partial(skewed_mean, n=n)) for n in (20, 50, 200)),
+    *(_S("t, yes or no with 4 repeats", f"n = {n}", partial(repeated_mean, n=n)) for n in (10, 20, 200)),
+    *(_S("paired t, yes or no, 1 repeat", f"n = {n}", partial(paired_t, n=n, repeats=1)) for n in (20, 50, 200)),
+    *(_S("paired t, yes or no, 4 repeats", f"n = {n}", partial(paired_t, n=n, repeats=4)) for n in (10, 20, 200)),
     *(
         _S("cluster t", f"{n} clusters of 4 to 8, intra-cluster correlation 0.31", partial(cluster_mean, clusters=n))
         for n in (10, 20, 40)
     ),
     _S("t, the clusters ignored", "20 clusters of 4 to 8", partial(clusters_ignored, clusters=20), promised=False),
-    _S("bootstrap (BCa), paired difference", "n = 20, 4 repeats", partial(bootstrap, n=20), 2000, promised=False),
     *(
         _S("bootstrap (BCa), paired difference", f"n = {n}, 4 repeats", partial(bootstrap, n=n), 2000)
-        for n in (50, 200)
+        for n in (12, 20, 50, 200)
     ),
     *(
         _S("bootstrap (BCa), skewed scores", f"n = {n}, Beta(4, 1)", partial(bootstrap_skewed, n=n), 2000)
-        for n in (50, 200)
+        for n in (12, 50, 200)
+    ),
+    *(
+        _S("bootstrap (BCa) over clusters", f"{n} clusters of 4 to 8", partial(cluster_bootstrap, clusters=n), 2000)
+        for n in (12, 20, 40, 80)
     ),
     *(
         _S(
-            "bootstrap (BCa) over clusters",
-            f"{n} clusters of 4 to 8",
-            partial(cluster_bootstrap, clusters=n),
-            2000,
-            n > 40,
+            "Bradley-Terry, strength of the best of 5",
+            f"{n} prompts, 21 % ties",
+            partial(bradley_terry, n=n, arm=4),
+            1000,
         )
-        for n in (20, 40, 80)
-    ),
-    _S(
-        "Bradley-Terry, strength of the best of 5",
-        "30 prompts, 21 % ties",
-        partial(bradley_terry, n=30, arm=4),
-        1000,
-        promised=False,
+        for n in (10, 30)
     ),
     *(
         _S(
@@ -248,15 +244,17 @@ COVERAGES = [
     ),
     _S("rank of the middle of 5", "200 prompts, 21 % ties", partial(true_rank, n=200, arm=2), 1000, promised=False),
     *(
-        _S("latency p50", f"{n} prompts x 3, log-normal", partial(latency, n=n, probability=0.5), 1000)
-        for n in (100, 400)
+        _S(
+            f"latency p{100 * p:.0f}",
+            f"{n} prompts x {repeats}, log-normal",
+            partial(latency, n=n, probability=p, repeats=repeats),
+        )
+        for p, n, repeats in (
+            *((0.5, n, repeats) for n in (10, 100, 400) for repeats in (1, 3)),
+            *((0.95, n, repeats) for n in (72, 100, 400) for repeats in (1, 3)),
+        )
     ),
-    _S("latency p95", "100 prompts x 3, log-normal", partial(latency, n=100, probability=0.95), 1000, promised=False),
-    _S("latency p95", "400 prompts x 3, log-normal", partial(latency, n=400, probability=0.95), 1000),
-    *(
-        _S("Cohen's kappa", f"n = {n}, three verdicts, kappa 0.6", partial(kappa, n=n), promised=n > 50)
-        for n in (50, 200)
-    ),
+    *(_S("Cohen's kappa", f"n = {n}, three verdicts, kappa 0.6", partial(kappa, n=n)) for n in (30, 50, 200)),
 ]
 """Nominal 95 % intervals."""
 

@@ -145,8 +145,8 @@ def _within_0_and_1(interval: MeanInterval, is_rate: bool) -> MeanInterval:
     return replace(interval, low=max(0.0, interval.low), high=min(1.0, interval.high))
 
 
-def latency_rows(rows: Sequence[Row], arms: Sequence[Arm], *, seed: int = 0) -> list[dict[str, Any]]:
-    """p50 and p95 of each arm's latency in milliseconds, with bootstrap intervals over prompts.
+def latency_rows(rows: Sequence[Row], arms: Sequence[Arm]) -> list[dict[str, Any]]:
+    """p50 and p95 of each arm's latency in milliseconds, with intervals over prompts.
 
     Answers from the store and errors are left out. An arm with nothing measured has None everywhere.
     """
@@ -155,12 +155,12 @@ def latency_rows(rows: Sequence[Row], arms: Sequence[Arm], *, seed: int = 0) -> 
         milliseconds, prompts = latencies(cells)
         row: dict[str, Any] = {"model": arm.model, "params": dict(arm.params), "n_cells": len(milliseconds)}
         row["n_prompts"] = len(set(prompts))
-        measured = quantile_intervals(milliseconds, prompts=prompts, seed=seed) if milliseconds else (None, None)
+        measured = quantile_intervals(milliseconds, prompts=prompts) if milliseconds else (None, None)
         for name, interval in zip(("p50", "p95"), measured, strict=True):
             row[f"latency_{name}_ms"] = interval and interval.value
             row[f"{name}_low_ms"] = interval and interval.low
             row[f"{name}_high_ms"] = interval and interval.high
-        found.append(row | {"seed": seed, "arm": arm.label})
+        found.append(row | {"arm": arm.label})
     return found
 
 

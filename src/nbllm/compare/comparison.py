@@ -210,7 +210,7 @@ class Comparison:
 
     def latency(self) -> Table:
         """p50 and p95 with intervals, of answers that did not come from the store."""
-        return WideTable(analysis.latency_rows(self._rows, self.arms, seed=self.design.seed))
+        return WideTable(analysis.latency_rows(self._rows, self.arms))
 
     def _chosen(self, scorer: str | None) -> tuple[str, ...]:
         if not self.scorers:

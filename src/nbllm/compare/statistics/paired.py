@@ -46,6 +46,7 @@ class PairedDifference:
     """By Student's t over the per-prompt differences. None when they do not vary, or there is one."""
     high: float | None
     bootstrap_low: float | None
+    """None under 12 prompts or clusters, too."""
     bootstrap_high: float | None
     test: Test | None
     """None under 10 prompts, or with a single cluster."""

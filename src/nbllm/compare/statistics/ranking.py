@@ -14,7 +14,7 @@ from nbllm.compare.statistics.bradley_terry import many_strengths, split, streng
 from nbllm.compare.statistics.intervals import CONFIDENCE
 from nbllm.compare.statistics.paired import FEWEST_PROMPTS
 from nbllm.compare.statistics.quantiles import sorted_quantile
-from nbllm.compare.statistics.resampling import numpy_if_installed, resample_sums
+from nbllm.compare.statistics.resampling import expanded, numpy_if_installed, resample_sums
 
 RESAMPLES = 1000
 
@@ -73,7 +73,7 @@ def standings(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[Standing]:
-    """Bradley-Terry strengths and ranks with percentile intervals of a bootstrap over prompts.
+    """Bradley-Terry strengths and ranks, with (expanded) percentile intervals of a bootstrap over prompts.
 
     Args:
         wins: One mapping for each prompt. No arm may stand apart (see `bradley_terry.split`).
@@ -88,6 +88,7 @@ def standings(
         return [Standing(r, None, None, s, None, None) for r, s in zip(ranks, fitted, strict=True)]
     samples = _resampled(wins, fitted, resamples, seed)
     found_ranks = [_ranks(s) for s in samples]
+    confidence = expanded(confidence, len(wins))
     return [
         Standing(
             ranks[i],

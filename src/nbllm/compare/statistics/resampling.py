@@ -12,11 +12,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any
 
-from nbllm.compare.statistics.distributions import normal_cdf, normal_quantile
+from nbllm.compare.statistics.distributions import normal_cdf, normal_quantile, student_t_quantile
 from nbllm.compare.statistics.intervals import CONFIDENCE, cluster_sums
 from nbllm.compare.statistics.quantiles import sorted_quantile
 
 RESAMPLES = 2000
+FEWEST_DRAWN = 12
+"""Units of which a bootstrap interval is made. With 10, it held the truth in less than 93 % of simulated samples."""
 _CHUNK = 2_000_000
 """Draws that numpy holds at a time."""
 
@@ -73,6 +75,16 @@ def resample_sums(columns: Sequence[Sequence[float]], *, resamples: int, seed: i
     return found
 
 
+def expanded(confidence: float, n: int) -> float:
+    """The confidence to look up in a bootstrap of `n` units, so that the interval is as wide as it should be.
+
+    A bootstrap takes the n units for the whole world: its spread is smaller by sqrt((n - 1) / n), and it has the normal
+    distribution's tails where Student's belong (Hesterberg 2015, doi:10.1080/00031305.2015.1089789).
+    """
+    t = student_t_quantile((1 + confidence) / 2, n - 1)
+    return 1 - 2 * normal_cdf(-math.sqrt(n / (n - 1)) * t)
+
+
 def bootstrap_means(
     columns: Sequence[Sequence[float]],
     *,
@@ -81,25 +93,25 @@ def bootstrap_means(
     resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> list[tuple[float, float] | tuple[None, None]]:
-    """Bootstrap intervals (BCa) of the means of several columns over the same items.
+    """Bootstrap intervals (BCa, expanded for small samples) of the means of several columns over the same items.
 
     Args:
         columns: Each has a value for each item.
         clusters: Which cluster each item belongs to; whole clusters are drawn then.
 
     Returns:
-        Low and high for each column; None and None where there is nothing to draw from: fewer than two units, or no
+        Low and high for each column; None and None where too little is there to draw from: under 12 units, or no
         spread.
     """
     if not columns:
         return []
     units = [list(c) if clusters is None else cluster_sums(c, clusters) for c in columns]
     sizes = [1.0] * len(units[0]) if clusters is None else cluster_sums([1.0] * len(columns[0]), clusters)
-    if len(sizes) < 2:
+    if len(sizes) < FEWEST_DRAWN:
         return [(None, None)] * len(columns)
     *totals, counts = resample_sums([*units, sizes], resamples=resamples, seed=seed)
     means = [[t / c for t, c in zip(column, counts, strict=True)] for column in totals]
-    return [_bca(m, u, sizes, confidence) for m, u in zip(means, units, strict=True)]
+    return [_bca(m, u, sizes, expanded(confidence, len(sizes))) for m, u in zip(means, units, strict=True)]
 
 
 def _bca(

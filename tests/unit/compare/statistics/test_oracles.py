@@ -14,6 +14,8 @@ import evalica
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import betainc
 from statsmodels.api import OLS
 from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.inter_rater import cohens_kappa, to_table
@@ -51,8 +53,6 @@ def scores(source: random.Random, n: int) -> list[float]:
 
 
 def test_the_incomplete_beta_function_is_scipys() -> None:
-    from scipy.special import betainc
-
     for source in random_sets():
         a, b, x = 10 ** source.uniform(-1, 4), 10 ** source.uniform(-1, 4), source.random()
         assert incomplete_beta(x, a, b) == pytest.approx(betainc(a, b, x), abs=1e-9)
@@ -144,15 +144,23 @@ def test_holm_is_that_of_statsmodels(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ours.holm(p_values) == pytest.approx(list(multipletests(p_values, method="holm")[1]), abs=1e-12)
 
 
+def expanded_by_scipy(n: int) -> float:
+    """What Hesterberg (2015) looks up in a bootstrap of n units in place of 0.95."""
+    return 1 - 2 * stats.norm.cdf(-math.sqrt(n / (n - 1)) * stats.t.ppf(0.975, n - 1))
+
+
 @pytest.mark.campaign
 def test_the_bootstrap_interval_is_scipys_bca_of_the_same_resamples(campaign: bool) -> None:
     for seed in range(SETS if campaign else 60):
         source = random.Random(seed)
-        values = scores(source, source.randint(10, 120))
+        values = scores(source, source.randint(12, 120))
         [(low, high)] = ours.bootstrap_means([values], resamples=999, seed=seed)
         means = np.array(resample_sums([values], resamples=999, seed=seed)[0]) / len(values)
         same: Any = SimpleNamespace(bootstrap_distribution=means)
-        expected = stats.bootstrap((values,), np.mean, n_resamples=0, method="BCa", bootstrap_result=same)
+        level = expanded_by_scipy(len(values))
+        expected = stats.bootstrap(
+            (values,), np.mean, n_resamples=0, method="BCa", bootstrap_result=same, confidence_level=level
+        )
         assert (low, high) == pytest.approx(tuple(expected.confidence_interval), abs=CLOSE)
 
 
@@ -184,12 +192,14 @@ def outcomes(source: random.Random, gap: float) -> list[float]:
 
 def test_kappa_is_that_of_statsmodels() -> None:
     for source in random_sets():
-        n = source.randint(20, 300)
+        n = source.randint(30, 300)
         a = [source.choice("abt") for _ in range(n)]
         b = [x if source.random() < 0.5 else source.choice("abt") for x in a]
         found, expected = ours.cohen_kappa(a, b), cohens_kappa(to_table(np.array([a, b]).T)[0])
         assert found.kappa == pytest.approx(expected.kappa, abs=CLOSE)
-        assert (found.low, found.high) == pytest.approx((expected.kappa_low, min(1, expected.kappa_upp)), abs=CLOSE)
+        half = stats.t.ppf(0.975, n - 1) * expected.std_kappa / (1 - expected.kappa**2)
+        bounds = np.tanh(np.arctanh(expected.kappa) + np.array([-half, half]))
+        assert (found.low, found.high) == pytest.approx(tuple(bounds), abs=CLOSE)
 
 
 def test_the_number_of_prompts_is_that_of_statsmodels() -> None:
@@ -205,6 +215,39 @@ def test_quantiles_are_numpys() -> None:
         values = [source.lognormvariate(6, 1) for _ in range(source.randint(1, 300))]
         probability = source.random()
         assert ours.quantile(values, probability) == pytest.approx(np.quantile(values, probability), rel=1e-9)
+
+
+def between_order_statistics(values: list[float], p: float, size: float) -> tuple[float, float]:
+    """The bounds by scipy's beta function, between the order statistics of a sample that counts as `size` values."""
+    places = [brentq(lambda k, s=s: betainc(k, size + 1 - k, p) - s, 1, size) for s in (0.975, 0.025)]
+    stretched = [k * (len(values) + 1) / (size + 1) for k in places]
+    low, high = np.interp(stretched, np.arange(1, len(values) + 1), np.sort(values))
+    return float(low), float(high)
+
+
+def test_the_interval_of_a_quantile_lies_between_order_statistics_as_scipy_finds_them() -> None:
+    for source in random_sets():
+        values = [source.lognormvariate(6, 1) for _ in range(source.randint(72, 400))]
+        for found in ours.quantile_intervals(values):
+            expected = between_order_statistics(values, found.probability, len(values))
+            assert (found.low, found.high) == pytest.approx(expected, rel=CLOSE)
+
+
+def test_cells_of_one_prompt_count_as_few_as_the_cluster_robust_variance_of_statsmodels_says() -> None:
+    for source in random_sets():
+        n, repeats = source.randint(80, 150), source.randint(2, 6)
+        slow = [source.gauss(6, 0.5) for _ in range(n)]
+        cells = [(math.exp(m + source.gauss(0, 0.4)), i) for i, m in enumerate(slow) for _ in range(repeats)]
+        values, prompts = [v for v, _ in cells], [i for _, i in cells]
+        for found in ours.quantile_intervals(values, prompts=prompts):
+            below = (np.array(values) <= found.value).astype(float)
+            groups = {"groups": prompts, "use_correction": False}
+            fit = OLS(below, np.ones(len(below))).fit(cov_type="cluster", cov_kwds=groups)
+            alone = below.var() / len(below)
+            caution = (stats.t.ppf(0.975, n - 1) / stats.norm.ppf(0.975)) ** 2
+            effect = min(max(1.0, caution * fit.bse[0] ** 2 / alone), repeats)
+            expected = between_order_statistics(values, found.probability, len(values) / effect)
+            assert (found.low, found.high) == pytest.approx(expected, rel=CLOSE)
 
 
 def test_pass_at_k_is_the_share_of_all_choices_of_k_answers() -> None:
