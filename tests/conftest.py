@@ -26,8 +26,20 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+_SLOW = ("browser", "servers", "testing", "docs", "notebook", "cli")
+"""Folders whose files take a minute or more."""
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes minutes and has no small form is not part of a run without --campaign."""
+    """What takes minutes and has no small form is not part of a run without --campaign; what takes long begins first.
+
+    The latter for the workers of pytest-xdist only, so that in the end none is left alone with minutes of work.
+    """
+    if hasattr(config, "workerinput"):
+        here = Path(__file__).parent
+        place = {folder: number for number, folder in enumerate(_SLOW)}
+        items.sort(key=lambda item: place.get(item.path.relative_to(here).parts[0], len(place)))
     if config.getoption("--campaign"):
         return
     left_out = [item for item in items if item.get_closest_marker("whole")]
