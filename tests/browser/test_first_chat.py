@@ -6,6 +6,7 @@ variables only: the notebook is the same.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -234,6 +235,8 @@ def test_the_newcomers_command_serves_a_notebook_that_answers(browser: Any, tmp_
         except subprocess.TimeoutExpired:
             os.killpg(served.pid, signal.SIGTERM)
             served.wait(10)
+        with contextlib.suppress(ProcessLookupError):  # JupyterLab itself was seen to hang while it ended
+            os.killpg(served.pid, signal.SIGKILL)
         shutil.rmtree(tmp_path / "newcomer", ignore_errors=True)
 
 
