@@ -56,11 +56,12 @@ def cohen_kappa(a: Sequence[Hashable], b: Sequence[Hashable], *, confidence: flo
     if expected > 1 - 1e-12:
         return Agreement(n, observed, expected, None, None, None)
     kappa = (observed - expected) / (1 - expected)
-    error = math.sqrt(max(0.0, _variance(cells, of_a, of_b, observed, expected)) / n)
-    if n < FEWEST_RATINGS or error < 1e-9:
+    variance = _variance(cells, of_a, of_b, observed, expected) / n
+    # Who always agrees, or never, shows no spread; what rounding leaves of it is none.
+    if n < FEWEST_RATINGS or variance < 1e-14 or abs(kappa) > 1 - 1e-9:
         return Agreement(n, observed, expected, kappa, None, None)
     centre = math.atanh(kappa)
-    half = student_t_quantile((1 + confidence) / 2, n - 1) * error / (1 - kappa**2)
+    half = student_t_quantile((1 + confidence) / 2, n - 1) * math.sqrt(variance) / (1 - kappa**2)
     return Agreement(n, observed, expected, kappa, math.tanh(centre - half), math.tanh(centre + half))
 
 

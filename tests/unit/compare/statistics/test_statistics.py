@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -240,6 +241,18 @@ def test_asking_again_what_answers_alike_tells_nothing_new() -> None:
 def test_times_that_are_all_the_same_have_that_as_their_interval() -> None:
     [found] = ours.quantile_intervals([7.0] * 30, [0.5], prompts=[*range(10)] * 3)
     assert (found.value, found.low, found.high) == (7.0, 7.0, 7.0)
+
+
+def test_raters_who_always_agree_or_never_have_a_kappa_without_interval() -> None:
+    for seed in range(300):
+        source = random.Random(seed)
+        a = [source.choice("abc"[: 2 + seed % 2]) for _ in range(source.randint(30, 400))]
+        found = ours.cohen_kappa(a, a)
+        assert found.kappa == pytest.approx(1)
+        assert (found.low, found.high) == (None, None)
+    found = ours.cohen_kappa([*"ab" * 20], [*"ba" * 20])
+    assert found.kappa == pytest.approx(-1)
+    assert (found.low, found.high) == (None, None)
 
 
 def test_kappa_has_an_interval_from_30_ratings() -> None:
