@@ -10,10 +10,12 @@ import asyncio
 import concurrent.futures
 import contextlib
 import os
+import queue
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -29,12 +31,17 @@ class _Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
+        # Not `thread.is_alive()`: interrupted within, it takes a living thread for a dead one from then on (bpo-45274).
+        self.ended = False
         self.thread = threading.Thread(target=self._serve, name="nbllm-loop", daemon=True)
         self.thread.start()
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        try:
+            self.loop.run_forever()
+        finally:
+            self.ended = True
 
 
 _current: _Loop | None = None
@@ -62,13 +69,95 @@ def on_fork(callback: Callable[[], None]) -> None:
 
 def _get() -> _Loop:
     global _current
+    if (current := _current) is not None and not current.ended:
+        return current
     with _lock:
-        if _current is None or not _current.thread.is_alive():
+        if _current is None or _current.ended:
             try:
                 _current = _Loop()
             except RuntimeError as exc:  # JupyterLite has no threads
                 raise RuntimeError("this Python cannot start threads; use `await nbllm.achat(...)`") from exc
         return _current
+
+
+class _Bell:
+    """Wakes the one thread that waits; once rung, it stays so until that thread has heard it."""
+
+    def __init__(self) -> None:
+        self._rung: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def ring(self) -> None:
+        if not self.is_rung():
+            self._rung.put(None)
+
+    def is_rung(self) -> bool:
+        return not self._rung.empty()
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether it was rung before the time was over. Waits no longer than that."""
+        try:
+            self._rung.get(timeout=timeout_s)
+        except queue.Empty:
+            return False
+        return True
+
+
+class _Work(Generic[T]):
+    """A coroutine on the loop, and one thread that waits for it and may be interrupted at any instruction.
+
+    Nothing here takes a lock that is written in Python, as those of futures and of `threading.Event` are: interrupted
+    within, such a lock stays taken, and the loop stands still for ever, or is released twice, and the waiter gets
+    `RuntimeError: release unlocked lock` in place of the KeyboardInterrupt (once in 66,000 interrupts on CPython 3.11).
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        self.bell = _Bell()
+        self.ended = False
+        self._coroutine = coroutine
+        self._task: asyncio.Task[T] | None = None
+        self._loop = _get().loop
+
+    def start(self) -> None:
+        """Begin; apart from the constructor, so that whoever has the work can end it whenever it is interrupted."""
+        self._loop.call_soon_threadsafe(self._start)
+
+    def _start(self) -> None:
+        self._task = self._loop.create_task(self._coroutine)
+        self._task.add_done_callback(self._finish)  # also called when the task is cancelled before its first step
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen, also where nobody waits any longer
+        self.ended = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self.bell.ring()
+
+    def result(self) -> T:
+        """What the coroutine returned or raised, once it has ended."""
+        assert self._task is not None
+        return self._task.result()
+
+    def cancel(self) -> None:
+        """Have it cancelled; `ended` says when it is."""
+        if not self.ended:
+            self._loop.call_soon_threadsafe(self._cancel)
+
+    def _cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        else:  # interrupted before `start`
+            self._coroutine.close()
+            self.ended = True
+            self._tell()
+
+    def stop(self) -> None:
+        """Cancel, and wait until it has ended, at most two seconds."""
+        self.cancel()
+        end = time.monotonic() + _CLOSE_S
+        while not self.ended and (left_s := end - time.monotonic()) > 0:
+            self.bell.wait(left_s)
 
 
 def in_loop() -> bool:
@@ -92,18 +181,15 @@ def run(coroutine: Coroutine[Any, Any, T], *, on_tick: Callable[[], None] | None
         RuntimeError: Called on the loop's own thread, where waiting would never end.
     """
     _refuse_own_thread(coroutine)
-    future = submit(coroutine)
+    work = _Work(coroutine)
     try:
-        while True:
-            try:
-                return future.result(timeout=TICK_S)
-            except concurrent.futures.TimeoutError:
-                if future.done():
-                    return future.result()  # finished just now, or a TimeoutError of its own
-                if on_tick is not None:
-                    on_tick()
+        work.start()
+        while not work.ended:
+            if not work.bell.wait(TICK_S) and on_tick is not None:
+                on_tick()
+        return work.result()
     except BaseException:
-        _cancel(future)
+        work.cancel()
         raise
 
 
@@ -114,44 +200,28 @@ def _refuse_own_thread(coroutine: Coroutine[Any, Any, Any] | None = None) -> Non
         raise RuntimeError("nbllm's event loop cannot wait for itself; await the coroutine instead")
 
 
-def _cancel(future: concurrent.futures.Future[Any]) -> None:
-    """Cancel, and give the task a moment to close its connection."""
-    if future.done():
-        return
-    future.cancel()
-
-
-class _Pump:
+class _Pump(_Work[None]):
     """Moves the items of an asynchronous iterator from the loop's thread to one other thread.
 
     Items wait in a deque, so one wake-up takes all that is there.
 
     Args:
         source: Where they come from.
-        wake: Called on the loop's thread whenever `ready` becomes set, for a reader that is itself a loop.
+        wake: Called on the loop's thread whenever `bell` is rung, for a reader that is itself a loop.
     """
 
     def __init__(self, source: AsyncIterator[Any], *, wake: Callable[[], object] | None = None) -> None:
+        super().__init__(self._move())
         self.items: deque[Any] = deque()
-        self.ready = threading.Event()
-        self.closed = threading.Event()
-        self.error: BaseException | None = None
         self._source = source
         self._wake = wake
-        self._task: asyncio.Task[None] | None = None
-        self._loop = _get().loop
-        self._loop.call_soon_threadsafe(self._start)
-
-    def _start(self) -> None:
-        self._task = self._loop.create_task(self._move())
-        self._task.add_done_callback(self._finish)  # also called when the task is cancelled before its first step
 
     async def _move(self) -> None:
         first = True
         try:
             async for item in self._source:
                 self.items.append(item)
-                if not self.ready.is_set():
+                if not self.bell.is_rung():
                     self._tell()
                     if first:
                         # Lets go of the GIL, so that the waiting thread has the first item at once and not after
@@ -163,27 +233,16 @@ class _Pump:
             if close is not None:
                 await close()
 
-    def _finish(self, task: asyncio.Task[None]) -> None:
-        if not task.cancelled():
-            self.error = task.exception()
-        self.closed.set()
-        self._tell()
-
     def _tell(self) -> None:
-        self.ready.set()
+        self.bell.ring()
         if self._wake is not None:
             with contextlib.suppress(RuntimeError):  # the reader's loop has ended
                 self._wake()
 
-    def cancel(self) -> None:
-        """Have the source closed; `closed` says when it is."""
-        self._loop.call_soon_threadsafe(lambda: self._task and self._task.cancel())
-
-    def stop(self) -> None:
-        """Cancel, and wait until the source has closed, at most two seconds."""
-        if not self.closed.is_set():
-            self.cancel()
-            self.closed.wait(_CLOSE_S)
+    def raise_error(self) -> None:
+        """Raise what the source raised; a source that was cancelled has only ended."""
+        if self._task is not None and not self._task.cancelled():
+            self._task.result()
 
 
 def iterate(source: AsyncIterator[T], *, on_tick: Callable[[], None] | None = None) -> Iterator[T]:
@@ -202,18 +261,16 @@ def iterate(source: AsyncIterator[T], *, on_tick: Callable[[], None] | None = No
     _refuse_own_thread()
     pump = _Pump(source)
     try:
+        pump.start()
         while True:
             while pump.items:
                 yield pump.items.popleft()
-            if pump.closed.is_set():
+            if pump.ended:
                 if pump.items:
                     continue
-                if pump.error is not None:
-                    raise pump.error
+                pump.raise_error()
                 return
-            if pump.ready.wait(TICK_S):
-                pump.ready.clear()
-            elif on_tick is not None:
+            if not pump.bell.wait(TICK_S) and on_tick is not None:
                 on_tick()
     finally:
         pump.stop()
@@ -250,28 +307,28 @@ async def stream_in_caller(source: AsyncIterator[T]) -> AsyncIterator[T]:
     pump = _Pump(source, wake=lambda: here.call_soon_threadsafe(ready.set))
     ticker = asyncio.ensure_future(_tick())
     try:
+        pump.start()
         while True:
             while pump.items:
                 yield pump.items.popleft()
-            if pump.closed.is_set() and not pump.items:
+            if pump.ended and not pump.items:
                 break
             await ready.wait()
             ready.clear()
-            pump.ready.clear()  # before the items are taken: what comes after this wakes again
-        if pump.error is not None:
-            raise pump.error
+            pump.bell.wait(0)  # before the items are taken: what comes after this wakes again
+        pump.raise_error()
     finally:
         ticker.cancel()
-        if not pump.closed.is_set():
+        if not pump.ended:
             pump.cancel()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(_closed(pump, ready), _CLOSE_S)
+                await asyncio.wait_for(_ended(pump, ready), _CLOSE_S)
 
 
-async def _closed(pump: _Pump, ready: asyncio.Event) -> None:
-    while not pump.closed.is_set():
+async def _ended(pump: _Pump, ready: asyncio.Event) -> None:
+    while not pump.ended:
         ready.clear()
-        if not pump.closed.is_set():
+        if not pump.ended:
             await ready.wait()
 
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
+from typing import Any
 
 import pytest
 
@@ -75,9 +79,12 @@ def test_leaving_early_closes_the_source_before_going_on() -> None:
 def test_closing_before_the_first_step_leaves_nothing() -> None:
     source = Source(5)
     aio.iterate(source.items()).close()  # type: ignore[attr-defined]
-    pump = aio._Pump(Source(5, wait=True).items())
-    pump.stop()
-    assert pump.closed.is_set()
+    for is_started in (True, False):
+        pump = aio._Pump(Source(5, wait=True).items())
+        if is_started:
+            pump.start()
+        pump.stop()
+        assert pump.ended
 
 
 def test_an_interrupt_closes_the_source() -> None:
@@ -104,6 +111,60 @@ def test_an_interrupt_of_a_wait_cancels_it() -> None:
     with pytest.raises(KeyboardInterrupt):
         aio.run(wait(), on_tick=lambda: signal.raise_signal(signal.SIGINT))
     assert cancelled.wait(5)
+
+
+class Interrupter:
+    """Interrupts the calling thread before its n-th line within `aio` and `threading`, as a signal just then does."""
+
+    def __init__(self, at: int) -> None:
+        self._left = at
+        self.place = ""
+
+    def __enter__(self) -> None:
+        sys.settrace(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(None)
+
+    def _trace(self, frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
+        if frame.f_code.co_filename not in (aio.__file__, threading.__file__):
+            return None
+        if event == "line":
+            self._left -= 1
+            if self._left == 0:
+                self.place = frame.f_code.co_name
+                sys.settrace(None)
+                raise KeyboardInterrupt
+        return self._trace
+
+
+def _iterate_silence(interrupter: Interrupter) -> None:
+    source = Source(0, wait=True)
+    stream = aio.iterate(source.items())
+    with interrupter:
+        next(stream)
+
+
+def _wait_in_silence(interrupter: Interrupter) -> None:
+    with interrupter:
+        aio.run(asyncio.sleep(60))
+
+
+@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before it was
+@pytest.mark.parametrize("wait", [_iterate_silence, _wait_in_silence])
+def test_an_interrupt_at_any_line_of_a_wait_is_an_interrupt(
+    wait: Callable[[Interrupter], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A wait on a Condition, which is Python too, turned some of them into RuntimeError: release unlocked lock."""
+    monkeypatch.setattr(aio, "TICK_S", 0.001)
+    aio.run(_tasks())  # the loop is there
+    places = Counter[str]()
+    for at in range(1, 200):
+        interrupter = Interrupter(at)
+        with pytest.raises(KeyboardInterrupt):
+            wait(interrupter)
+        places[interrupter.place] += 1
+    assert places["wait"] > 20
 
 
 def test_a_result_and_an_error_come_back() -> None:
