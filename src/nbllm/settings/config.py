@@ -6,6 +6,7 @@ atomically, and leaves the version before it in `backups/`, from which `undo` ta
 
 from __future__ import annotations
 
+import calendar
 import re
 import time
 import tomllib
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tomlkit import TOMLDocument
 
 _HISTORY_KEPT = 50
+_SECOND_NS = 1_000_000_000
+_VERSION = re.compile(r"config-(\d{4})(0[1-9]|1[0-2])([0-3]\d)T([01]\d|2[0-3])([0-5]\d)([0-5]\d)(\d{9})-(.*)\.toml")
+"""A version's file: its time in UTC to the nanosecond, and what was changed then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,13 @@ class Change:
     """ISO time with the zone."""
     what: str
     backup: Path
+
+
+def _time_ns(version: Path) -> int:
+    found = _VERSION.fullmatch(version.name)
+    assert found is not None
+    *fields, below_second, _ = map(found.group, range(1, 9))
+    return calendar.timegm((*map(int, fields), 0, 0, 0)) * _SECOND_NS + int(below_second)
 
 
 class ConfigFile:
@@ -128,19 +139,21 @@ class ConfigFile:
 
     def _keep(self, before: str, what: str) -> None:
         folder = make_private_folder(self._paths.backups)
-        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime()) + f"{time.time_ns() % 1_000_000_000:09d}"
+        earlier = self.history()
+        # The names are the order, also where the clock stands still or goes back.
+        now_ns = max(time.time_ns(), _time_ns(earlier[0].backup) + 1 if earlier else 0)
+        stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime(now_ns // _SECOND_NS)) + f"{now_ns % _SECOND_NS:09d}"
         label = re.sub(r"[^a-zA-Z0-9_.~-]+", "-", what.replace(" ", "~"))[:60].strip("-~")
         write_atomic(folder / f"config-{stamp}-{label}.toml", before)
-        for old in sorted(folder.glob("config-*.toml"))[:-_HISTORY_KEPT]:
-            old.unlink(missing_ok=True)
+        for change in earlier[_HISTORY_KEPT - 1 :]:
+            change.backup.unlink(missing_ok=True)
 
     def history(self) -> list[Change]:
         """Earlier versions, newest first."""
         changes = []
         for path in sorted(self._paths.backups.glob("config-*.toml"), reverse=True):
-            found = re.fullmatch(r"config-(\d{4})(\d\d)(\d\d)T(\d\d)(\d\d)(\d\d)\d{9}-(.*)\.toml", path.name)
-            if found:
-                y, mo, d, h, mi, s, what = found.groups()
+            if found := _VERSION.fullmatch(path.name):
+                y, mo, d, h, mi, s, _, what = found.groups()
                 changes.append(Change(f"{y}-{mo}-{d}T{h}:{mi}:{s}+00:00", what.replace("~", " "), path))
         return changes
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -82,6 +85,27 @@ def test_each_change_can_be_taken_back(config: ConfigFile) -> None:
     assert dict(config.read()) == {}
     with pytest.raises(SettingsError, match="no earlier version"):
         config.undo()
+
+
+@pytest.mark.parametrize(
+    "clock",
+    [
+        pytest.param(lambda n: 1_764_374_399_999_999_998 + n, id="a second ends"),
+        pytest.param(lambda n: 1_764_374_400_000_000_000, id="a coarse clock"),
+        pytest.param(lambda n: 1_764_374_400_500_000_000 - n * 700_000_000, id="set back"),
+    ],
+)
+def test_changes_are_taken_back_in_their_order_whatever_the_clock_says(
+    config: ConfigFile, clock: Callable[[int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count()
+    monkeypatch.setattr(time, "time_ns", lambda: clock(next(ticks)))
+    for value in range(1, 6):
+        _put(config, "x", value)
+    assert len({change.backup for change in config.history()}) == 5
+    for value in range(4, 0, -1):
+        config.undo()
+        assert config.read()["x"] == value
 
 
 def test_a_change_that_changes_nothing_leaves_no_version(config: ConfigFile) -> None:
