@@ -432,8 +432,12 @@ def test_many_providers_and_models_are_drawn_as_far_as_they_are_seen(lab: Lab, b
             )
             assert drawn[0] < 40
             assert drawn[1:] == [True, True]
-        page.field("Search models").fill("model-00777")
-        assert page.page.locator(f"{PANEL} .nbllm-model-list .nbllm-row").count() == 1
+        # At once, although the list is still scrolled to where it no longer reaches.
+        found = page.field("Search models").evaluate(
+            "box => { box.value = 'model-00777'; box.dispatchEvent(new Event('input'));"
+            " return document.querySelectorAll('.nbllm-model-list .nbllm-row').length }"
+        )
+        assert found == 1
         assert page.page.locator(f"{PANEL} .nbllm-left .nbllm-row").count() < 40
         page.close()
 

@@ -194,7 +194,7 @@ def test_several_are_marked_switched_exported_and_removed_by_keyboard_alone(lab:
     reach("Disable")
     keys.press("Enter")
     page.find("k0: disabled").wait_for()
-    assert page.page.locator(ROWS, has_text="disabled").count() == 2
+    page.page.locator(ROWS, has_text="disabled").nth(1).wait_for()
     assert _focused(page) == "Disable"  # what the list does does not take the focus away
     keys.press("Shift+Tab")
     assert _focused(page) == "Enable"
@@ -211,7 +211,7 @@ def test_several_are_marked_switched_exported_and_removed_by_keyboard_alone(lab:
     assert _focused(page) == "Remove: sure?"
     keys.press("Enter")
     page.find("k0: removed").wait_for()
-    assert page.page.locator(ROWS).count() == 1
+    page.page.wait_for_function("rows => document.querySelectorAll(rows).length === 1", arg=ROWS)
     assert page.page.evaluate("() => document.querySelector('.nbllm-panel').contains(document.activeElement)")
     page.close()
 

@@ -5,6 +5,7 @@ import { AT, columnsOf } from "./comparisoncolumns.js";
 import { Haystack } from "./comparisonfilter.js";
 import { OpenedPrompt } from "./comparisonopened.js";
 import { plain } from "./comparisonresults.js";
+import { inSight } from "./virtual.js";
 
 const LINE = 28; // pixels of a row; the style sheet says the same
 const SPARE_LINES = 20; // drawn above and below those in sight, so that quick scrolling meets no gap
@@ -277,9 +278,7 @@ export class AnswersPart {
   // ------------------------------------------------------------ drawing
 
   paint() {
-    const height = this.box.clientHeight || 400;
-    const first = Math.max(0, Math.floor(this.box.scrollTop / LINE) - SPARE_LINES);
-    const last = Math.min(this.found.length, Math.ceil((this.box.scrollTop + height) / LINE) + SPARE_LINES);
+    const [first, last] = inSight(this.box, this.found.length, LINE, SPARE_LINES);
     this.space.style.height = `${this.found.length * LINE}px`;
     for (const [place, node] of this.drawn) if (place < first || place >= last) this.lay(place, node);
     for (let place = first; place < last; place += 1) if (!this.drawn.has(place)) this.drawn.set(place, this.line(place));

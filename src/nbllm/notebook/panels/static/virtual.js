@@ -1,7 +1,18 @@
 // A list of any length of which only the visible rows are drawn. One listbox for the keyboard and for screen readers:
 // the list has the focus, `aria-activedescendant` names the row.
 
+const SPARE_ROWS = 4;
 let lists = 0;
+
+/**
+ * Which of `count` rows are to be drawn: those in sight and `spare` more at both ends, as [first, last + 1].
+ * A list that has just become shorter is still scrolled to where it no longer reaches; the browser corrects that later.
+ */
+export function inSight(box, count, rowHeight, spare) {
+  const height = box.clientHeight || 320;
+  const top = Math.min(box.scrollTop, Math.max(0, count * rowHeight - height));
+  return [Math.max(0, Math.floor(top / rowHeight) - spare), Math.min(count, Math.ceil((top + height) / rowHeight) + spare)];
+}
 
 /**
  * @param {{label: string, rowHeight: number, draw: (row: any, box: HTMLElement) => void, key: (row: any) => string,
@@ -29,9 +40,7 @@ export function virtualList({ label, rowHeight, draw, key, onOpen, onMark, marke
   const place = () => rows.findIndex((row) => key(row) === active);
 
   function paint() {
-    const height = box.clientHeight || 320;
-    const first = Math.max(0, Math.floor(box.scrollTop / rowHeight) - 4);
-    const last = Math.min(rows.length, Math.ceil((box.scrollTop + height) / rowHeight) + 4);
+    const [first, last] = inSight(box, rows.length, rowHeight, SPARE_ROWS);
     const drawn = [];
     for (let at = first; at < last; at += 1) {
       const row = rows[at];
