@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -28,7 +29,7 @@ def start(*, port: int | None, browser: bool) -> int:
     """
     if importlib.util.find_spec("jupyterlab") is None:
         raise SettingsError("JupyterLab is not installed", hint='pip install "nbllm[lab]"')
-    status = _wait(subprocess.Popen(_command(_copy(), port=port, browser=browser)))  # noqa: S603  (our own words)
+    status = _run(_command(_copy(), port=port, browser=browser))
     if status < 0:
         return 128 - status  # it was ended by a signal; shells count so
     if status:
@@ -49,13 +50,17 @@ def _command(folder: Path, *, port: int | None, browser: bool) -> list[str]:
     return command
 
 
-def _wait(server: subprocess.Popen[bytes]) -> int:
-    """The server hears Ctrl-C too, and asks whether it is meant; the second one ends it."""
-    while True:
-        try:
-            return server.wait()
-        except KeyboardInterrupt:
-            continue
+def _run(command: list[str]) -> int:
+    """Run the server to its end.
+
+    It hears Ctrl-C too, asks whether it is meant, and ends at the second one. Here nothing is interrupted: a wait that
+    is, in the very moment in which the server ends, has lost the status and says 0.
+    """
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        return subprocess.Popen(command).wait()  # noqa: S603  (our own words)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _copy() -> Path:
