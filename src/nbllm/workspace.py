@@ -12,7 +12,7 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from nbllm import aio
 from nbllm.adapters.base import Endpoint
@@ -29,8 +29,6 @@ from nbllm.chat.dry import DryRun, dry_run
 from nbllm.chat.options import ChatOptions
 from nbllm.chat.plan import Services, make_plan
 from nbllm.chat.run import ChatRun
-from nbllm.compare.comparisons import Comparisons, Viewer
-from nbllm.compare.session import Parts
 from nbllm.connection.discover import Found
 from nbllm.connection.overview import Overview, ProviderTable
 from nbllm.connection.result import ConnectionCheck
@@ -52,6 +50,9 @@ from nbllm.store import Store
 from nbllm.transport.demo import DEMO_ORIGIN, DemoTransport
 from nbllm.transport.http import Http
 from nbllm.transport.recordings import Recordings
+
+if TYPE_CHECKING:
+    from nbllm.compare.comparisons import Comparisons, Viewer
 
 T = TypeVar("T")
 
@@ -154,11 +155,12 @@ class Workspace:
     @property
     def comparisons(self) -> Comparisons:
         """Comparisons of models, made and kept."""
-        return self._once(
-            "comparisons", lambda: Comparisons(self._parts(), self.resolve, viewer=lambda: self.compare_viewer)
-        )
+        return self._once("comparisons", self._make_comparisons)
 
-    def _parts(self) -> Parts:
+    def _make_comparisons(self) -> Comparisons:
+        from nbllm.compare.comparisons import Comparisons  # noqa: PLC0415  (100 ms, and few sessions compare)
+        from nbllm.compare.session import Parts  # noqa: PLC0415
+
         async def check(provider_id: str, model: str) -> ConnectionCheck:
             return await self.overview.check_answer(provider_id, model)
 
@@ -168,7 +170,8 @@ class Workspace:
 
         locks = self.paths.cache_dir / "locks"
         name = f"{services.__module__}:{services.__name__}"
-        return Parts(self._services, lambda: self.store, check, info, self.kernel, locks, name)
+        parts = Parts(self._services, lambda: self.store, check, info, self.kernel, locks, name)
+        return Comparisons(parts, self.resolve, viewer=lambda: self.compare_viewer)
 
     @property
     def marks(self) -> Marks:
