@@ -111,18 +111,19 @@ def test_a_reasoning_model_keeps_its_thoughts_apart(peers: Peers, kind: str) -> 
 @pytest.mark.parametrize("name", ["llamacpp-tools", "llamacpp-think"])
 def test_a_forced_tool_is_called_and_its_result_can_be_sent_back(peers: Peers, name: str, kind: str) -> None:
     question = Message.user("What is the weather in Oslo?")
-    for seed in range(1, 8):
+    for seed in range(1, 25):
         reply = chat(peers[name], kind, tools=(WEATHER,), tool_choice="required", max_tokens=150, messages=(question,),
                      params={"seed": seed})  # fmt: skip
-        whole = [c for c in reply.tool_calls if c.complete]
+        # The model is random, and the context is small: long arguments would not fit a second time.
+        whole = [c for c in reply.tool_calls if c.complete and len(c.arguments) < 120][:1]
         if whole:
             break
     assert whole
     assert whole[0].name == "get_weather"
     assert isinstance(json.loads(whole[0].arguments), dict)
 
-    asked_for = Message(Role.ASSISTANT, reply.tool_calls)  # without its text: the context is small
-    result = Message(Role.TOOL, tuple(ToolResult(c.id, c.name, "rain, 4 degrees") for c in whole))
+    asked_for = Message(Role.ASSISTANT, tuple(whole))  # without its text, for the same reason
+    result = Message(Role.TOOL, (ToolResult(whole[0].id, whole[0].name, "rain, 4 degrees"),))
     again = chat(peers[name], kind, tools=(WEATHER,), messages=(question, asked_for, result))
     assert again.finish_reason is not None
 
