@@ -21,8 +21,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # A worker of pytest-xdist ignores Ctrl+C, and so would every process that a test starts and interrupts.
-    if hasattr(config, "workerinput"):
+    # A worker of pytest-xdist ignores Ctrl+C, as does what a shell starts in the background, and so would every process
+    # that a test starts and interrupts.
+    if hasattr(config, "workerinput") or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 

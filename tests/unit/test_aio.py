@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 
-from nbllm import aio
+from nbllm import aio, bell
+from nbllm.store import writer
+from nbllm.store.writer import Writer
 
 
 class Source:
@@ -115,7 +117,7 @@ def test_an_interrupt_of_a_wait_cancels_it() -> None:
 
 
 class Interrupter:
-    """Interrupts the calling thread before its n-th line within `aio` and `threading`, as a signal just then does."""
+    """Interrupts the calling thread before its n-th line of a wait, as a signal just then does."""
 
     def __init__(self, at: int) -> None:
         self._left = at
@@ -128,7 +130,7 @@ class Interrupter:
         sys.settrace(None)
 
     def _trace(self, frame: FrameType, event: str, arg: object) -> Callable[..., Any] | None:
-        if frame.f_code.co_filename not in (aio.__file__, threading.__file__):
+        if frame.f_code.co_filename not in (aio.__file__, bell.__file__, writer.__file__, threading.__file__):
             return None
         if event == "line":
             self._left -= 1
@@ -151,14 +153,28 @@ def _wait_in_silence(interrupter: Interrupter) -> None:
         aio.run(asyncio.sleep(60))
 
 
+_writer = Writer(on_fork=lambda: None)
+
+
+def _write(interrupter: Interrupter) -> None:
+    released = threading.Event()
+    try:
+        with interrupter:
+            _writer.run(lambda: released.wait(20))
+    finally:
+        released.set()
+
+
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")  # interrupted before it was
-@pytest.mark.parametrize("wait", [_iterate_silence, _wait_in_silence])
+@pytest.mark.parametrize("wait", [_iterate_silence, _wait_in_silence, _write])
 def test_an_interrupt_at_any_line_of_a_wait_is_an_interrupt(
     wait: Callable[[Interrupter], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A wait on a Condition, which is Python too, turned some of them into RuntimeError: release unlocked lock."""
     monkeypatch.setattr(aio, "TICK_S", 0.001)
-    aio.run(_tasks())  # the loop is there
+    monkeypatch.setattr(writer, "_WAKE_S", 0.001)
+    aio.run(_tasks())
+    _writer.run(lambda: None)  # both threads are there
     places = Counter[str]()
 
     def everywhere() -> None:
@@ -173,6 +189,8 @@ def test_an_interrupt_at_any_line_of_a_wait_is_an_interrupt(
     with ThreadPoolExecutor(1) as thread:
         thread.submit(everywhere).result()
     assert places["wait"] > 20
+    assert _writer.run(lambda: 7) == 7
+    _writer.stop()
 
 
 def test_a_result_and_an_error_come_back() -> None:

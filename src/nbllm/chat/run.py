@@ -78,6 +78,7 @@ class ChatRun:
         self._stream: Generator[Delta] | None = None
         self._started = False
         self._settled = False
+        self._reason: FinishReason | None = None
 
     # ------------------------------------------------------------ the two ways to read it
 
@@ -300,12 +301,12 @@ class ChatRun:
         """Commit the exchange, once; what was interrupted before anything arrived leaves no trace."""
         if self._settled:
             return
+        self._reason = self._reason or reason
+        reply = self._build(self._reason)  # interrupted in here, it is built again when the run is left
         self._settled = True
-        if reason is FinishReason.INTERRUPTED and not self._has_content():
-            self.reply = self._build(reason)
-            return
-        reply = self._build(reason)
         self.reply = reply  # also when the commit below is interrupted
+        if reply.finish_reason is FinishReason.INTERRUPTED and not self._has_content():
+            return
         messages = (*self._sent, self._builder.message())
         message_id = self._services.conversations().commit(
             self.plan.turn,

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 
 from chatting import calls, chunk, event, refuses, says, sent, talking
 from nbllm import errors
+from nbllm.chat import run as run_module
 from nbllm.chat.options import ChatOptions
 from nbllm.messages import FinishReason
 from nbllm.workspace import Workspace
@@ -130,6 +131,27 @@ def test_stopping_early_keeps_what_arrived_and_closes_the_connection() -> None:
     assert run.reply is not None
     assert (run.reply.text, run.reply.finish_reason) == ("one", FinishReason.INTERRUPTED)
     assert [m.text for m in kept] == ["hi", "one"]
+
+
+def test_a_stop_while_a_whole_answer_is_settled_does_not_lose_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it cost is looked up then, which takes a while the first time."""
+    stops = [KeyboardInterrupt()]
+    cost = run_module.cost
+
+    def slow(*args: Any, **fields: Any) -> Any:
+        if stops:
+            raise stops.pop()
+        return cost(*args, **fields)
+
+    monkeypatch.setattr(run_module, "cost", slow)
+    with talking(says("all of it")) as (workspace, _):
+        run = workspace.ask("hi", PEER)
+        with pytest.raises(KeyboardInterrupt), run:
+            list(run.deltas())
+        kept = workspace.conversation().messages
+    assert run.reply is not None
+    assert (run.reply.text, run.reply.finish_reason) == ("all of it", FinishReason.STOP)
+    assert [m.text for m in kept] == ["hi", "all of it"]
 
 
 def test_stopping_before_anything_arrived_leaves_no_trace() -> None:
