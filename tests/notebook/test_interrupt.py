@@ -240,7 +240,7 @@ def _stop_in(
         run = kernel.finish(cell, timeout_s=10)
     except AssertionError as exc:
         stacks = _stacks(kernel)
-        if "nbllm" in stacks.partition("Current thread")[2]:
+        if "nbllm" in stacks.rpartition("Current thread")[2]:  # the last: earlier ones stand above it
             raise AssertionError(f"{phase} after {delay_s:.4f} s, question {number}: {exc}\n{stacks}") from None
         # The signal met ipykernel between two cells, which then never answers for the one; it is idle again.
     return run, pressed, time.monotonic()
