@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from peers import REQUIRED, SHARED, llmock, peers
 
@@ -26,6 +27,10 @@ def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput") or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+# How long an example takes is the machine's affair.
+settings.register_profile("nbllm", settings.default, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nbllm")
 
 _SLOW = ("browser", "servers", "testing", "docs", "notebook", "cli")
 """Folders whose files take a minute or more."""

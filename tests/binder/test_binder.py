@@ -167,7 +167,7 @@ def test_keys_stay_in_memory_and_the_warning_is_given(image: Path, tmp_path: Pat
 
 
 def test_the_model_of_the_image_answers_in_a_session(image: Path, tmp_path: Path) -> None:
-    tiny_gguf.write(image / "binder" / "model" / "small.gguf")
+    tiny_gguf.write(image / "binder" / "model" / "small.gguf", words_before_stop=1e9)
     code = (
         "import nbllm\n"
         "reply = nbllm.chat('hello', model='local-gguf/small', params={'max_tokens': 5})\n"

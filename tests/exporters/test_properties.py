@@ -40,7 +40,7 @@ def texts(draw: st.DrawFn, tool: str) -> bytes:
 
 
 @pytest.mark.parametrize("tool", TOOLS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(data=st.data())
 def test_every_byte_outside_our_entries_survives(tool: str, data: st.DataObject) -> None:
     old = data.draw(texts(tool))

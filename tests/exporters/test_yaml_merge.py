@@ -489,7 +489,7 @@ ITEMS = {
 def test_any_file_keeps_what_it_says(tool: str, campaign: bool) -> None:
     key, item = ITEMS[tool]
 
-    @settings(max_examples=3000 if campaign else 60, deadline=None)
+    @settings(max_examples=3000 if campaign else 60)
     @given(configs(key=key, item=item), st.booleans(), st.sampled_from(STRATEGIES))
     def check(old: str, final: bool, strategy: Strategy) -> None:
         old = old if final else old.rstrip("\n")
@@ -511,7 +511,7 @@ def test_whatever_is_read_is_merged_or_refused(tool: str, campaign: bool) -> Non
     """A file cut and stirred: an ExportError, or a result in which the rest says what it said."""
     base = FILES[tool].text
 
-    @settings(max_examples=2000 if campaign else 40, deadline=None)
+    @settings(max_examples=2000 if campaign else 40)
     @given(st.data())
     def check(data: st.DataObject) -> None:
         text = base
@@ -527,7 +527,7 @@ def test_whatever_is_read_is_merged_or_refused(tool: str, campaign: bool) -> Non
     check()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(min_size=1, max_size=30).filter(lambda s: not any(0xD800 <= ord(c) < 0xE000 for c in s)))
 def test_our_words_are_text_to_readers_of_both_versions(word: str) -> None:
     from nbllm.exporters.yaml_words import flow, scalar

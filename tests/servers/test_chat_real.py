@@ -167,7 +167,7 @@ def test_an_answer_without_the_shape_is_an_error_after_one_more_turn(peers: Peer
     real.workspace.close()
 
     assert isinstance(error, errors.SchemaMismatchError)
-    assert error.reply.text
+    assert error.reply.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
     assert error.problems
 
 
@@ -317,8 +317,8 @@ def test_more_questions_than_slots_wait_their_turn(real: Real) -> None:
     def ask(number: int) -> None:
         name = f"talk {number % 2}"
         replies[number] = real.chat(
-            str(number), conversation=name, history=True, params=BABBLING | SLOW, max_tokens=300
-        )
+            str(number), conversation=name, history=True, params=BABBLING | SLOW, max_tokens=100
+        )  # three in a row still fit the context
 
     threads = [threading.Thread(target=ask, args=(n,)) for n in range(6)]
     for thread in threads:

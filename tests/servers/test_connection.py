@@ -91,6 +91,6 @@ def test_llmock_lets_everybody_list(mock: str) -> None:
 def test_a_llama_cpp_server_with_a_key_is_discovered(llamacpp: str) -> None:
     row = ProviderConfig(id="peer", base_url=f"{llamacpp}/v1", local=True)
 
-    [one] = aio.run(discover([row], timeout_s=2.0, usual=False))
+    [one] = aio.run(discover([row], timeout_s=10.0, usual=False))
 
     assert (one.id, one.wants_key, one.base_url) == ("llamacpp", True, f"{llamacpp}/v1")

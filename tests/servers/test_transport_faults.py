@@ -525,7 +525,7 @@ def test_failures_and_early_exits_leave_nothing_open() -> None:
         asking(main)
         gc.collect()
         wait_until(lambda: open_files() <= before)
-        assert three.hung_up.wait(2)
+        assert three.hung_up.wait(10)
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -75,13 +75,13 @@ def read(payload: Any, id: str, *joined: Any) -> Reading | None:
     return got
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
 @given(payload=json_values, id=st.sampled_from(SHAPED))
 def test_any_json_is_read_or_refused(payload: Any, id: str) -> None:
     read(payload, id)
 
 
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
 @given(rows=st.lists(st.dictionaries(names, json_values, max_size=8), max_size=8), id=st.sampled_from(SHAPED),
        others=st.lists(json_values, max_size=2))  # fmt: skip
 def test_any_rows_are_read_or_refused(rows: list[Any], id: str, others: list[Any]) -> None:
@@ -91,7 +91,7 @@ def test_any_rows_are_read_or_refused(rows: list[Any], id: str, others: list[Any
     read(rows, id, *others)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pages=st.lists(json_values, min_size=1, max_size=5), paging=st.sampled_from(["after_id", "page_token", "page"]))
 def test_any_pages_are_turned_to_an_end(pages: list[Any], paging: str) -> None:
     turner = Turner("https://models.example/v1/models", paging, "data[]")
@@ -105,7 +105,7 @@ def test_any_pages_are_turned_to_an_end(pages: list[Any], paging: str) -> None:
     assert asked == turner.pages
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(body=st.binary(max_size=200) | json_values.map(lambda v: json.dumps(v).encode()))
 def test_any_bytes_are_json_or_refused(body: bytes) -> None:
     try:

@@ -254,7 +254,7 @@ def test_a_key_that_cannot_be_had_counts_for_its_provider_only(
         ids = ["good", "locked", *(f"stuck{i}" for i in range(40))]
         for id in ids:
             add(workspace, id, server.url, env=["KEYED_API_KEY"])
-        found = fetched(workspace, *ids, options=FetchOptions(timeout_s=2))
+        found = fetched(workspace, *ids, options=FetchOptions(timeout_s=4))
         freed.set()
 
     assert found["good"].outcome == "ok"

@@ -124,7 +124,7 @@ _MODELS = st.dictionaries(st.text(max_size=8) | st.just("\ud800"), _JSON, max_si
 
 
 @given(st.dictionaries(st.text(max_size=5), st.fixed_dictionaries({"models": _MODELS}), max_size=3))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_whatever_they_send_is_read_or_refused(payload: Any) -> None:
     try:
         found = read_api(payload)

@@ -125,7 +125,7 @@ def test_stopping_early_keeps_what_arrived_and_closes_the_connection() -> None:
             for delta in run.deltas():
                 if delta.text:
                     break
-        assert server.hung_up.wait(2)
+        assert server.hung_up.wait(10)
         kept = workspace.conversation().messages
 
     assert run.reply is not None

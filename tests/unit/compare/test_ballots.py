@@ -57,7 +57,7 @@ def test_every_prompt_and_repeat_is_a_ballot_for_each_two_arms() -> None:
     assert set(places.values()) == {1}
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(prompts=st.integers(0, 30), repeats=st.integers(1, 3), seed=st.integers())
 def test_each_arm_of_a_pair_stands_left_as_often_as_right_up_to_one(prompts: int, repeats: int, seed: int) -> None:
     arms = [ALPHA, BETA, GAMMA]
@@ -271,7 +271,7 @@ def test_shares_count_a_tie_as_half_a_win(drawn: Ballots) -> None:
     assert (pair.arm, pair.against, pair.share) == (a, b, 0.625)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     said=st.lists(st.tuples(st.integers(0, 11), st.sampled_from(["left", "right", "tie", "skip", "undo"])), max_size=60)
 )

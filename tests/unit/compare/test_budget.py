@@ -103,7 +103,7 @@ def spent(grid: Sequence[tuple[Decimal, Decimal | None, str]], number: int) -> D
     return Decimal(0) if ending == "error" else worst if cost is None else cost
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(grids(), cents.filter(bool), st.integers(0, 2**32))
 def test_a_run_never_spends_more_than_its_budget_and_stops_only_when_the_next_cell_does_not_fit(
     grid: list[tuple[Decimal, Decimal | None, str]], usd: Decimal, seed: int

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nbllm.chat.structured import shape_of
@@ -191,7 +191,6 @@ def test_a_text_that_repeats_the_delimiters_of_its_own_question_meets_new_ones()
         assert attack in texts.values()
 
 
-@settings(deadline=None)
 @given(st.text(), st.text(), st.text())
 def test_the_mark_is_in_none_of_the_texts_and_every_text_is_between_its_own(prompt: str, x: str, y: str) -> None:
     for ask in plan(x, y, case=case(prompt=prompt)).asks:

@@ -6,7 +6,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nbllm.compare.numerals import last_number, number_of
@@ -66,19 +66,16 @@ def test_what_is_a_part_of_a_name_or_no_number_is_not_read(text: str) -> None:
     assert last_number(text) is None
 
 
-@settings(deadline=None)
 @given(st.integers(-(10**30), 10**30))
 def test_every_whole_number_is_read_back_with_and_without_thousands_separators(number: int) -> None:
     assert last_number(f"It is {number}.") == last_number(f"It is {number:,}.") == number
 
 
-@settings(deadline=None)
 @given(st.floats(allow_nan=False, allow_infinity=False))
 def test_every_float_is_read_back_in_pythons_own_notation(number: float) -> None:
     assert last_number(f"so {number!r}") == Decimal(repr(number))
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="0123456789.,-+eE/ ×^{}\\frac½10'", max_size=60))
 def test_no_text_breaks_the_reading(text: str) -> None:
     found = last_number(text)

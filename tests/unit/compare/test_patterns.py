@@ -61,7 +61,7 @@ def test_what_is_no_pattern_is_said_to_be_none_the_same_way_as_re_says_it(matche
         assert not matcher.search(pattern, "x")
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.sampled_from([r"\d+", "a|b", "(?i)straße", r"\bno\b", "^x", "é", "a.c", r"\n", "(?s)a.*b"]), st.text(max_size=40)
 )

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nbllm.compare.cells import Case
@@ -261,7 +261,6 @@ def test_no_rows_and_no_scorers_are_no_scores() -> None:
     assert score_rows([row("x")], [case()], ()).columns == {}
 
 
-@settings(deadline=None)
 @given(
     st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.dictionaries(st.text(), st.floats()))
 )

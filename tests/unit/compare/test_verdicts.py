@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from nbllm.compare.cells import Arm, Duel, Outcome
@@ -114,13 +114,11 @@ def test_the_reason_comes_along() -> None:
     assert read_verdict('{"verdict": "A", "reason": 3}') == Verdict("A", "")
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="{}[]\"'ABverdict:, tie\n\\`*<>", max_size=80))
 def test_no_text_breaks_the_reading(text: str) -> None:
     assert isinstance(read_verdict(text), Verdict | Unreadable)
 
 
-@settings(deadline=None)
 @given(st.sampled_from(["A", "B", "tie"]), st.text())
 def test_what_json_says_is_read_whatever_the_reason_is(side: str, reason: str) -> None:
     import json
@@ -285,7 +283,6 @@ def test_a_judge_of_a_contestants_family_is_warned_of() -> None:
     assert judge_report("demo/j", empty, duels_of(empty, []), [], arms).warning is None
 
 
-@settings(deadline=None)
 @given(st.integers(1, 500).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_intervals_are_those_of_wilson(counts: tuple[int, int]) -> None:
     from statsmodels.stats.proportion import proportion_confint

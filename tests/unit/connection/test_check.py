@@ -452,11 +452,11 @@ def test_one_that_fails_or_hangs_does_not_keep_the_others() -> None:
         broken = Target(named("broken", good.url).provider, Http(environ={}), adapter=Bug())  # type: ignore[arg-type]
         closed = named("closed", f"http://127.0.0.1:{wire_server.closed_port()}/v1")
         targets = [named("hanging", hanging.url), named("good", good.url), broken, closed]
-        results = {c.provider: c for c in aio.run(all_of(targets, timeout_s=1.0))}
+        results = {c.provider: c for c in aio.run(all_of(targets, timeout_s=3.0))}
 
     assert results["good"].ok
     assert (results["hanging"].stage, results["closed"].stage) == ("auth", "connect")
-    assert "no result within 1 s" in (results["hanging"].error or "")
+    assert "no result within 3 s" in (results["hanging"].error or "")
     assert "KeyError" in (results["broken"].error or "")
     assert KEY not in repr(results["broken"])
 

@@ -18,7 +18,7 @@ OLLAMA = {"models": [{"name": "llama3.2:latest", "model": "llama3.2:latest", "si
 
 def found(server: ModelServer, *rows: dict[str, Any]) -> list[Found]:
     local = {"local": True, "base_url": server.url}
-    return aio.run(discover([ProviderConfig.model_validate(local | row) for row in rows], timeout_s=2.0, usual=False))
+    return aio.run(discover([ProviderConfig.model_validate(local | row) for row in rows], timeout_s=10.0, usual=False))
 
 
 @dataclass(frozen=True)
@@ -115,10 +115,10 @@ def test_a_silent_server_does_not_hide_the_others() -> None:
             ProviderConfig(id="jan", base_url=server.url, local=True),
             ProviderConfig(id="closed", base_url=f"http://127.0.0.1:{wire_server.closed_port()}/v1", local=True),
         ]
-        servers = aio.run(discover(rows, timeout_s=1.0, usual=False))
+        servers = aio.run(discover(rows, timeout_s=3.0, usual=False))
 
     assert [s.id for s in servers] == ["jan"]
-    assert silent.hung_up.wait(2)
+    assert silent.hung_up.wait(10)
 
 
 def test_the_usual_ports_are_asked_without_any_row(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,5 @@ class Notebook(RuleBasedStateMachine):
         assert set(self.stored) <= known
 
 
-Notebook.TestCase.settings = settings(
-    max_examples=20, stateful_step_count=12, deadline=None, suppress_health_check=list(HealthCheck)
-)
+Notebook.TestCase.settings = settings(max_examples=20, stateful_step_count=12, suppress_health_check=list(HealthCheck))
 TestNotebook = Notebook.TestCase

@@ -173,7 +173,7 @@ def test_a_cancelled_request_closes_its_connection(plan: Plan) -> None:
         await asyncio.sleep(0.05)
         task.cancel()
         await asyncio.wait([task], timeout=5)
-        return await asyncio.to_thread(server.hung_up.wait, 2) and task.cancelled()
+        return await asyncio.to_thread(server.hung_up.wait, 10) and task.cancelled()
 
     with WireServer(plan) as server:
         assert asking(ask)

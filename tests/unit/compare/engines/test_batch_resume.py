@@ -253,7 +253,7 @@ class Mortal(MemoryDesk):
         return await super().admit(specs)
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(lives=st.lists(st.integers(0, 30), max_size=6), looks=st.integers(0, 2), kind=st.sampled_from(KINDS))
 def test_however_often_it_is_killed_each_cell_is_settled_and_paid_once(lives: list[int], looks: int, kind: str) -> None:
     with pytest.MonkeyPatch.context() as patch, BatchServer() as server:

@@ -66,7 +66,7 @@ ROWS: dict[str, st.SearchStrategy[dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", sorted(PICTURES))
 def test_any_rows_make_a_picture_that_is_whole(kind: str) -> None:
-    @settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=120, suppress_health_check=list(HealthCheck))
     @given(st.lists(ROWS[kind], max_size=14), st.integers(240, 1000))
     def run(rows: list[dict[str, Any]], width: int) -> None:
         picture = PICTURES[kind](rows, width=width)
