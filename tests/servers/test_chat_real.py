@@ -168,6 +168,8 @@ def test_an_answer_without_the_shape_is_an_error_after_one_more_turn(peers: Peer
 
     assert isinstance(error, errors.SchemaMismatchError)
     assert error.reply.finish_reason in (FinishReason.STOP, FinishReason.LENGTH)
+    assert error.reply.usage is not None
+    assert error.reply.usage.output_tokens  # an empty answer is one token, its end
     assert error.problems
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nbllm.adapters.listing import _parsed
@@ -75,13 +75,13 @@ def read(payload: Any, id: str, *joined: Any) -> Reading | None:
     return got
 
 
-@settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(payload=json_values, id=st.sampled_from(SHAPED))
 def test_any_json_is_read_or_refused(payload: Any, id: str) -> None:
     read(payload, id)
 
 
-@settings(max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=120)
 @given(rows=st.lists(st.dictionaries(names, json_values, max_size=8), max_size=8), id=st.sampled_from(SHAPED),
        others=st.lists(json_values, max_size=2))  # fmt: skip
 def test_any_rows_are_read_or_refused(rows: list[Any], id: str, others: list[Any]) -> None:
